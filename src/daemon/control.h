@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The control socket: accepts connections, frames Varlink messages, limits
+ * what a client may cost, and hands whole calls to one handler. It knows no
+ * method but those of org.varlink.service.
+ */
+
+#include <jansson.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "wire/varlink.h"
+
+enum {
+        CONTROL_CONNECTIONS_MAX = 64,
+        CONTROL_IDLE_S = 30, /* a connection that says nothing for so long is closed */
+};
+
+typedef struct Control Control;
+
+/* A call that is not answered yet. It stays valid until it is answered, also
+ * when its client has gone. */
+typedef struct ControlCall ControlCall;
+
+typedef struct Peer {
+        pid_t pid;
+        uid_t uid;
+        bool may_change; /* root, the daemon's own user, or a member of the admin group */
+} Peer;
+
+/* Must answer the call, now or later, exactly once. */
+typedef void (*ControlHandler)(void *userdata, ControlCall *call, const char *method,
+                               json_t *parameters, const Peer *peer);
+
+/*
+ * Listens on path (mode 0666, an abandoned socket there is replaced).
+ * admin_gid: (gid_t)-1 for none. interface_text: what GetInterfaceDescription
+ * answers for VAS_INTERFACE. Returns 0 or -errno.
+ */
+int control_new(sd_event *event, const char *path, gid_t admin_gid, const char *interface_text,
+                ControlHandler handler, void *userdata, Control **ret);
+Control *control_free(Control *control); /* removes the socket */
+
+/* Answers a call and ends it; parameters is stolen and may be NULL (none). */
+void control_reply(ControlCall *call, json_t *parameters);
+/* error: a full error name, as "io.vsched.Daemon.NoSuchVm". */
+void control_error(ControlCall *call, const char *error, json_t *parameters);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What libvirt says of its running VMs: the operator's intent, as plain values. */
+
+#include "core/snapshot.h"
+
+typedef struct VcpuFact {
+        uint16_t number;     /* the guest's vCPU number; offline vCPUs are left out */
+        uint16_t guest_cell;
+        uint16_t range;      /* index into the VmFact's range[] */
+} VcpuFact;
+
+typedef struct VmFact {
+        char uuid[VM_UUID_SIZE];
+        char *name;
+        int id;              /* libvirt's id of this run */
+        bool starting;       /* libvirt has not finished starting it */
+        bool range_named;
+        bool emulator_named;
+        bool over_limit;     /* more vCPUs than VM_VCPUS_MAX */
+        uint16_t guest_threads;
+        uint64_t generation; /* changes whenever anything here changed */
+        unsigned n_vcpus;
+        VcpuFact *vcpu;
+        unsigned n_ranges;
+        CpuSet *range;       /* distinct live pin ranges */
+        bool numatune_named;
+        CpuSet numatune;     /* OS numbers of NUMA nodes */
+        unsigned n_devices;
+        char (*device)[16];  /* PCI addresses 0000:00:00.0 of host devices */
+        char *metadata;      /* text of our metadata element; NULL: none */
+} VmFact;
+
+typedef struct FactList {
+        unsigned n;
+        VmFact **vm;
+        uint64_t serial;     /* grows with each list */
+        int64_t taken_at_ns; /* CLOCK_MONOTONIC */
+} FactList;
+
+VmFact *vm_fact_free(VmFact *fact);
+FactList *fact_list_free(FactList *list);
+VmFact *vm_fact_copy(const VmFact *fact); /* NULL: out of memory */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The host door: all that the daemon asks of a host. platform/ implements it
+ * for the real one; vas-sim and the tests put a modelled host behind it.
+ */
+
+#include "core/plan.h"
+#include "platform/facts.h"
+
+/* How a write ended. */
+typedef enum WriteStatus {
+        WRITE_OK,
+        WRITE_STALE,   /* the thread is gone, or is not that vCPU (any more): nothing was written */
+        WRITE_DENIED,  /* the kernel forbids it: CAP_SYS_NICE is missing */
+        WRITE_REFUSED, /* outside the thread's cpuset, or the kernel clipped the mask */
+        WRITE_RETRY,   /* a passing failure */
+} WriteStatus;
+
+/* A vCPU thread's identity, checked before and after each write. */
+typedef struct ThreadRef {
+        char uuid[VM_UUID_SIZE];
+        int32_t pid, tid;
+        uint64_t process_start_ticks, thread_start_ticks;
+        uint16_t number; /* vCPU number, as in the thread's comm */
+} ThreadRef;
+
+typedef struct HostOps {
+        /* The host's topology now. 0; or -errno and *ret_why. */
+        int (*read_topology)(void *self, ClusterLevel level, Topology *ret, char ret_why[256]);
+        /* Online and isolated CPUs now: cheap, for every round. 0 or -errno. */
+        int (*read_online)(void *self, CpuSet *ret);
+        /* Fills everything of *ret but what state and policy add (before, written,
+         * range_then, intended, home, drift, policy, fresh). full: nothing is
+         * taken from a cache. 0 or -errno. */
+        int (*observe)(void *self, const FactList *facts, const Topology *topology, bool full, Snapshot *ret);
+        /* Checks the thread, writes, reads back, checks again. *ret_mask is the
+         * mask found afterwards (untouched when STALE). */
+        WriteStatus (*write_mask)(void *self, const ThreadRef *thread, const CpuSet *mask, CpuSet *ret_mask);
+        /* The thread's mask now. 0, or -ESRCH when it is not that vCPU (any more). */
+        int (*read_mask)(void *self, const ThreadRef *thread, CpuSet *ret);
+        int64_t (*now_ns)(void *self);
+} HostOps;
+
+typedef struct Host {
+        const HostOps *ops;
+        void *self;
+} Host;
+
+typedef struct RealHost RealHost;
+
+/*
+ * The real host. root: directory that stands in for / (fixtures), "" for /
+ * itself. topology: NULL for the machine, else an hwloc synthetic description
+ * or an XML file's path. Returns 0 or -errno.
+ */
+int real_host_new(const char *root, const char *topology, RealHost **ret);
+RealHost *real_host_free(RealHost *host);
+Host real_host_door(RealHost *host);
