@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The thin front of the meson build: a handful of commands that anyone guesses.
+#
+#   make demo      see it work on small virtual machines of its own (root)
+#   make check     every test; the last line says "N passed, N failed" (root)
+#   make           build
+#   make unit      the tests that take seconds, for the developer's loop
+#   make install   PREFIX=/usr DESTDIR=...
+#
+# `make check` and `make demo` first install what is missing (tools/deps.sh).
+
+BUILD   ?= build
+PREFIX  ?= /usr
+DESTDIR ?=
+PYTHON  ?= /usr/bin/python3
+MESON   ?= meson
+CLANG   ?= clang
+JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
+
+.DEFAULT_GOAL := all
+.NOTPARALLEL:
+.PHONY: all deps demo check unit real bench install lint clean check-clang
+
+all: $(BUILD)/build.ninja
+	@$(MESON) compile -C $(BUILD) -j $(JOBS)
+
+$(BUILD)/build.ninja:
+	@$(MESON) setup $(BUILD) --prefix=$(PREFIX)
+
+deps:
+	@tools/deps.sh
+
+demo: deps all
+	@$(PYTHON) tests/real/demo.py --build $(BUILD)
+
+# Every test but the slow ones, and once more a build with the other compiler.
+check: deps all check-clang
+	@tools/run-tests $(BUILD) --no-suite slow
+
+unit: all
+	@tools/run-tests $(BUILD) --suite unit
+
+real: all
+	@tools/run-tests $(BUILD) --suite real
+
+check-clang:
+	@if command -v $(CLANG) >/dev/null; then \
+		[ -e $(BUILD)-clang/build.ninja ] || CC=$(CLANG) $(MESON) setup $(BUILD)-clang >/dev/null && \
+		$(MESON) compile -C $(BUILD)-clang -j $(JOBS); \
+	else echo "$(CLANG) is not here: built with $${CC:-cc} only"; fi
+
+bench: all
+	@$(MESON) test -C $(BUILD) --no-rebuild --benchmark --verbose
+
+install:
+	@[ -e $(BUILD)/build.ninja ] || $(MESON) setup $(BUILD) --prefix=$(PREFIX)
+	@$(MESON) configure $(BUILD) -Dprefix=$(PREFIX)
+	@$(MESON) compile -C $(BUILD) -j $(JOBS)
+	@DESTDIR=$(DESTDIR) $(MESON) install -C $(BUILD) --no-rebuild
+
+# Format, names, scripts: whatever of the tools is here.
+lint:
+	@tools/lint
+
+clean:
+	@rm -rf $(BUILD) $(BUILD)-clang

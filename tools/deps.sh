@@ -1,0 +1,109 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Installs what is missing to build VSched and to run its tests and its demo,
+# with apt or dnf. It is careful with the machine that it runs on:
+#
+#   - packages that are here already are neither upgraded nor reinstalled, and
+#     nothing is pulled in that is only recommended;
+#   - no service is started or restarted: the tests bring their own libvirtd up,
+#     in namespaces of their own;
+#   - when nothing is missing, nothing at all happens, and no root is needed.
+set -eu
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Debian's names.
+apt_packages() {
+	echo "meson ninja-build pkg-config libvirt-dev libhwloc-dev libjansson-dev libinih-dev" \
+		"libcmocka-dev libsystemd-dev libxml2-dev scdoc libvirt-daemon libvirt-clients"
+	command -v cc >/dev/null || echo gcc libc6-dev
+	[ -x /usr/bin/python3 ] || echo python3
+	case $(dpkg --print-architecture) in
+	amd64 | i386) echo qemu-system-x86 ;;
+	arm64 | armhf) echo qemu-system-arm ;;
+	*) echo qemu-system-misc ;;
+	esac
+}
+
+apt_missing() {
+	for p in $(apt_packages); do
+		dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || echo "$p"
+	done
+}
+
+# While packages are set up, policy-rc.d forbids them to start services. One
+# that the machine's administrator wrote is left alone.
+guard=/usr/sbin/policy-rc.d
+guard_up() {
+	[ -e $guard ] && return
+	trap 'rm -f $guard' EXIT
+	trap 'exit 130' INT TERM HUP
+	printf '#!/bin/sh\n# VSched: tools/deps.sh is installing packages.\nexit 101\n' >$guard
+	chmod 755 $guard
+}
+
+apt_install() {
+	guard_up
+	export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l NEEDRESTART_SUSPEND=1
+	set -- apt-get -y -q -o DPkg::Lock::Timeout=300 --no-upgrade --no-install-recommends install "$@"
+	# Package lists that are old or absent show in a failure: fetch them only then.
+	"$@" || { apt-get -q -o DPkg::Lock::Timeout=300 update && "$@"; }
+}
+
+# Fedora's, RHEL's and openEuler's names; a/b: the first that exists.
+dnf_packages() {
+	echo "gcc make meson ninja-build pkgconf-pkg-config/pkgconf libvirt-devel hwloc-devel jansson-devel" \
+		"inih-devel libcmocka-devel systemd-devel libxml2-devel python3 util-linux" \
+		"libvirt-daemon libvirt-daemon-driver-qemu/libvirt-daemon-qemu libvirt-client" \
+		"qemu-system-$(uname -m)-core/qemu-kvm/qemu"
+	dnf -q list scdoc >/dev/null 2>&1 && echo scdoc || :
+}
+
+dnf_have() { rpm -q --quiet --whatprovides "$1" 2>/dev/null; }
+
+dnf_missing() {
+	for names in $(dnf_packages); do
+		have=no first=
+		for p in $(echo "$names" | tr / ' '); do
+			if dnf_have "$p"; then
+				have=yes
+				break
+			fi
+			[ -n "$first" ] || ! dnf -q list "$p" >/dev/null 2>&1 || first=$p
+		done
+		[ $have = yes ] || echo "${first:-${names%%/*}}"
+	done
+}
+
+# RPM scriptlets start no service that was not running.
+dnf_install() { dnf -y -q --setopt=install_weak_deps=False install "$@"; }
+
+if command -v apt-get >/dev/null; then
+	tool=apt
+elif command -v dnf >/dev/null; then
+	tool=dnf
+else
+	say "deps: neither apt nor dnf is here. Needed: a C compiler, meson, ninja, pkg-config and the"
+	say "deps: development files of libvirt, hwloc, jansson, inih, cmocka, libsystemd and libxml2; for"
+	say "deps: the tests libvirtd, virsh and QEMU. Taken as present."
+	exit 0
+fi
+
+missing=$(${tool}_missing | tr '\n' ' ')
+[ -n "${missing% }" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+	say "deps: missing: $missing"
+	say "deps: run as root: make deps"
+	exit 1
+fi
+say "deps: installing $missing"
+log=$(mktemp)
+# shellcheck disable=SC2086 # a list of words
+if ! ${tool}_install $missing >"$log" 2>&1; then
+	cat "$log" >&2
+	rm -f "$log"
+	say "deps: could not install $missing"
+	exit 1
+fi
+rm -f "$log"
