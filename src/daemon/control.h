@@ -30,18 +30,27 @@ typedef struct Peer {
         bool may_change; /* root, the daemon's own user, or a member of the admin group */
 } Peer;
 
-/* Must answer the call, now or later, exactly once. */
+/*
+ * Must answer the call, now or later, exactly once. method is the full name of
+ * one that interface_text declares ("io.vsched.Daemon.GetStatus"); method and
+ * parameters are valid until the call is answered. Calls of one connection come
+ * one at a time: the next when this one was answered and the answer was read.
+ */
 typedef void (*ControlHandler)(void *userdata, ControlCall *call, const char *method,
                                json_t *parameters, const Peer *peer);
 
 /*
  * Listens on path (mode 0666, an abandoned socket there is replaced).
- * admin_gid: (gid_t)-1 for none. interface_text: what GetInterfaceDescription
- * answers for VAS_INTERFACE. Returns 0 or -errno.
+ * admin_gid: (gid_t)-1 for none. interface_text: the text of an .varlink file,
+ * which must live as long as the control; methods it does not declare never
+ * reach the handler. Returns 0 or -errno: -EADDRINUSE when somebody listens
+ * there, -EEXIST when path is no socket, -ENAMETOOLONG, -EINVAL (no interface).
  */
 int control_new(sd_event *event, const char *path, gid_t admin_gid, const char *interface_text,
                 ControlHandler handler, void *userdata, Control **ret);
-Control *control_free(Control *control); /* removes the socket */
+/* Removes the socket and closes all connections. Calls that are not answered yet
+ * stay valid and must still be answered. */
+Control *control_free(Control *control);
 
 /* Answers a call and ends it; parameters is stolen and may be NULL (none). */
 void control_reply(ControlCall *call, json_t *parameters);
