@@ -6,6 +6,8 @@
 #include "core/plan.h"
 
 #define VAS_INTERFACE "io.vsched.Daemon"
+/* The text of data/io.vsched.Daemon.varlink. */
+extern const char vas_interface_text[];
 
 const char *verdict_name(VerdictKind kind);     /* "PLACED" */
 const char *reason_name(VerdictReason reason);  /* "full" */
