@@ -117,7 +117,7 @@ static void write_pid_file(const char *path) {
 }
 
 static void obey(const char *accel, bool spin) {
-        char line[256], text[128], comm[16];
+        char line[256], text[128], comm[32];
         unsigned n;
 
         setvbuf(stdout, NULL, _IOLBF, 0);
@@ -175,7 +175,7 @@ static int take_option(Options *o, char **argv) {
 
 int main(int argc, char **argv) {
         Options o = {.n_vcpus = 1, .accel = "KVM"};
-        char comm[16];
+        char comm[32];
 
         for (int i = 1; i < argc;)
                 i += take_option(&o, argv + i);
