@@ -70,7 +70,8 @@ static int connection_arm(Connection *connection) {
         r = sd_event_source_set_io_events(connection->io, events);
         if (r < 0)
                 return r;
-        r = sd_event_source_set_enabled(connection->io, connection->ended && !writing ? SD_EVENT_OFF : SD_EVENT_ON);
+        r = sd_event_source_set_enabled(connection->io,
+                                        connection->ended && !writing ? SD_EVENT_OFF : SD_EVENT_ON);
         if (r < 0)
                 return r;
         if (waiting)
@@ -196,7 +197,8 @@ static int connection_read(Connection *connection) {
         limit = connection->in_size < VARLINK_CALL_MAX ? connection->in_size : VARLINK_CALL_MAX;
         if (connection->in_used == limit)
                 return 0;
-        n = recv(connection->fd, connection->in + connection->in_used, limit - connection->in_used, MSG_DONTWAIT);
+        n = recv(connection->fd, connection->in + connection->in_used, limit - connection->in_used,
+                 MSG_DONTWAIT);
         if (n < 0)
                 return errno == EAGAIN || errno == EINTR ? 0 : -errno;
         connection->in_used += (size_t)n;

@@ -35,7 +35,8 @@ static const char service_text[] =
         "# What every Varlink service answers.\n"
         "interface org.varlink.service\n"
         "\n"
-        "method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)\n"
+        "method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: "
+        "[]string)\n"
         "\n"
         "method GetInterfaceDescription(interface: string) -> (description: string)\n"
         "\n"
@@ -138,8 +139,9 @@ void control_error(ControlCall *call, const char *error, json_t *parameters) {
 }
 
 static void answer_info(const Control *control, ControlCall *call) {
-        control_reply(call, json_pack("{sssssssss[ss]}", "vendor", "VSched", "product", "vas-daemon", "version",
-                                      VAS_VERSION, "url", "", "interfaces", SERVICE, control->interface));
+        control_reply(call,
+                      json_pack("{sssssssss[ss]}", "vendor", "VSched", "product", "vas-daemon", "version",
+                                VAS_VERSION, "url", "", "interfaces", SERVICE, control->interface));
 }
 
 static void answer_description(const Control *control, ControlCall *call) {
@@ -186,7 +188,8 @@ static void answer_unknown(const Control *control, ControlCall *call) {
         if (method_of(method, SERVICE) || method_of(method, control->interface))
                 control_error(call, SERVICE ".MethodNotFound", json_pack("{ss}", "method", method));
         else
-                control_error(call, SERVICE ".InterfaceNotFound", json_pack("{ss%}", "interface", method, length));
+                control_error(call, SERVICE ".InterfaceNotFound",
+                              json_pack("{ss%}", "interface", method, length));
 }
 
 void control_dispatch(ControlCall *call, const Peer *peer) {
@@ -203,7 +206,8 @@ void control_dispatch(ControlCall *call, const Peer *peer) {
                 answer_unknown(control, call);
         else if (control->n_calls > CONTROL_CALLS_MAX) {
                 snprintf(error, sizeof(error), "%s.Failed", control->interface);
-                control_error(call, error, json_pack("{ss}", "reason", "too many requests wait for their answer"));
+                control_error(call, error,
+                              json_pack("{ss}", "reason", "too many requests wait for their answer"));
         } else
                 control->handler(control->userdata, call, method, call->message.parameters, peer);
 }
@@ -386,7 +390,8 @@ static int control_watch(Control *control) {
         r = sd_event_add_io(control->event, &control->io, control->fd, EPOLLIN, on_connect, control);
         if (r < 0)
                 return r;
-        r = sd_event_add_time_relative(control->event, &control->timer, CLOCK_MONOTONIC, 0, 0, on_pause_over, control);
+        r = sd_event_add_time_relative(control->event, &control->timer, CLOCK_MONOTONIC, 0, 0, on_pause_over,
+                                       control);
         if (r < 0)
                 return r;
         r = sd_event_source_set_enabled(control->timer, SD_EVENT_OFF);

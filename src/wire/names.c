@@ -25,18 +25,25 @@ static const ReasonWords reason_words[] = {
         [REASON_NONE] = {"", ""},
         [REASON_FULL] = {"full", "its range has fewer free CPUs than it has vCPUs"},
         [REASON_BLOCKED] = {"blocked", "there are CPUs enough, but those who own them may not be moved"},
-        [REASON_NO_CREDITS] = {"no-credits", "a better place is known, and it waits until move credits have been saved up"},
-        [REASON_COOL_DOWN] = {"cool-down", "a better place is known, and it waits because it was moved a short while ago"},
+        [REASON_NO_CREDITS] = {"no-credits",
+                               "a better place is known, and it waits until move credits have been saved up"},
+        [REASON_COOL_DOWN] = {"cool-down",
+                              "a better place is known, and it waits because it was moved a short while ago"},
         [REASON_FRAGMENTED] = {"fragmented", "no better place was found by moving a few others"},
         [REASON_MEMORY] = {"memory", "its memory or its devices hold it on a NUMA node"},
-        [REASON_RANGE_EMPTY] = {"range-empty", "its range, its cpuset, the CPUs online and skip-cpuset have no CPU in common"},
+        [REASON_RANGE_EMPTY] =
+                {"range-empty",
+                 "its range, its cpuset, the CPUs online and skip-cpuset have no CPU in common"},
         [REASON_RANGE_TOO_SMALL] = {"range-too-small", "it has more vCPUs than its whole range has CPUs"},
-        [REASON_RANGE_NOT_NODES] = {"range-not-nodes", "range-affinity is false and its range is not made of whole NUMA nodes"},
+        [REASON_RANGE_NOT_NODES] = {"range-not-nodes",
+                                    "range-affinity is false and its range is not made of whole NUMA nodes"},
         [REASON_CONFIGURED] = {"configured", "the configuration says that it is not to be touched"},
         [REASON_STARTING] = {"starting", "libvirt has not finished starting it"},
-        [REASON_NO_PID] = {"no-pid", "its process id is not known: the pid file is missing or can not be read"},
+        [REASON_NO_PID] = {"no-pid",
+                           "its process id is not known: the pid file is missing or can not be read"},
         [REASON_NO_PROCESS] = {"no-process", "its process has gone"},
-        [REASON_HIDDEN] = {"hidden", "/proc hides its process from the daemon (hidepid, or a missing capability)"},
+        [REASON_HIDDEN] = {"hidden",
+                           "/proc hides its process from the daemon (hidepid, or a missing capability)"},
         [REASON_STRANGER] = {"stranger", "the process behind its pid file is not that of this VM"},
         [REASON_NO_THREADS] = {"no-threads", "its process has no vCPU threads, or none yet"},
         [REASON_LIMIT] = {"limit", "it is past a documented limit on VMs or vCPUs"},
@@ -45,8 +52,9 @@ static const ReasonWords reason_words[] = {
 static_assert(N_ELEMENTS(reason_words) == REASONS, "every reason has its words");
 
 static const char *const move_kind_names[] = {
-        [MOVE_PLACE] = "place",   [MOVE_REPAIR] = "repair", [MOVE_YIELD] = "yield", [MOVE_MAKE_ROOM] = "make-room",
-        [MOVE_DEFRAG] = "defrag", [MOVE_SMT] = "smt",       [MOVE_SHARE] = "share", [MOVE_RELEASE] = "release",
+        [MOVE_PLACE] = "place",         [MOVE_REPAIR] = "repair",   [MOVE_YIELD] = "yield",
+        [MOVE_MAKE_ROOM] = "make-room", [MOVE_DEFRAG] = "defrag",   [MOVE_SMT] = "smt",
+        [MOVE_SHARE] = "share",         [MOVE_RELEASE] = "release",
 };
 static_assert(N_ELEMENTS(move_kind_names) == MOVE_KINDS, "every kind of move has a name");
 
@@ -55,16 +63,26 @@ static const char *const level_names[] = {
         [LEVEL_NUMA] = "numa", [LEVEL_PACKAGE] = "package",
 };
 static const char *const manage_names[] = {
-        [MANAGE_AUTO] = "auto", [MANAGE_YES] = "yes", [MANAGE_NO] = "no", [MANAGE_OBSERVE] = "observe",
+        [MANAGE_AUTO] = "auto",
+        [MANAGE_YES] = "yes",
+        [MANAGE_NO] = "no",
+        [MANAGE_OBSERVE] = "observe",
 };
 static const char *const smt_names[] = {
-        [SMT_AUTO] = "auto", [SMT_TRUE] = "true", [SMT_FALSE] = "false", [SMT_OWN_CORES] = "own-cores",
+        [SMT_AUTO] = "auto",
+        [SMT_TRUE] = "true",
+        [SMT_FALSE] = "false",
+        [SMT_OWN_CORES] = "own-cores",
 };
 static const char *const layout_names[] = {
-        [LAYOUT_AUTO] = "auto", [LAYOUT_PACK] = "pack", [LAYOUT_SPREAD] = "spread",
+        [LAYOUT_AUTO] = "auto",
+        [LAYOUT_PACK] = "pack",
+        [LAYOUT_SPREAD] = "spread",
 };
 static const char *const sched_names[] = {
-        [SCHED_STATIC] = "static", [SCHED_DYNAMIC] = "dynamic", [SCHED_CLUSTER] = "cluster",
+        [SCHED_STATIC] = "static",
+        [SCHED_DYNAMIC] = "dynamic",
+        [SCHED_CLUSTER] = "cluster",
 };
 
 static const char *name_of(const char *const names[], size_t n_names, unsigned value) {

@@ -66,8 +66,8 @@ static bool name_is_legal(const char *name) {
         if (length > METHOD_NAME_MAX)
                 return false;
         for (const char *p = name; *p; p++) {
-                bool letter = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-                              *p == '-' || *p == '_';
+                bool letter = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                              (*p >= '0' && *p <= '9') || *p == '-' || *p == '_';
 
                 if (*p == '.') {
                         if (after_dot)
@@ -136,7 +136,7 @@ int varlink_call_parse(const char *text, size_t length, VarlinkCall *ret) {
         r = object_parse(text, length, &root);
         if (r < 0)
                 return r;
-        json_object_foreach(root, key, value) {
+        json_object_foreach (root, key, value) {
                 r = call_member(key, value, &call);
                 if (r < 0)
                         return r;
@@ -174,7 +174,7 @@ int varlink_reply_parse(const char *text, size_t length, VarlinkReply *ret) {
         r = object_parse(text, length, &root);
         if (r < 0)
                 return r;
-        json_object_foreach(root, key, value) {
+        json_object_foreach (root, key, value) {
                 r = reply_member(key, value, &reply);
                 if (r < 0)
                         return r;

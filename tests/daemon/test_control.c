@@ -35,7 +35,8 @@ typedef struct Bench {
         Peer peer;
 } Bench;
 
-static void on_call(void *userdata, ControlCall *call, const char *method, json_t *parameters, const Peer *peer) {
+static void on_call(void *userdata, ControlCall *call, const char *method, json_t *parameters,
+                    const Peer *peer) {
         Bench *bench = userdata;
 
         bench->peer = *peer;
@@ -164,7 +165,8 @@ static void calls_are_answered(void **state) {
         Bench *bench = *state;
 
         ask(bench, "{\"method\":\"t.x.Echo\",\"parameters\":{\"a\":7}}", "{\"parameters\":{\"a\":7}}\n");
-        ask(bench, "{\"method\":\"t.x.Echo\",\"parameters\":{\"a\":7},\"more\":true}", "{\"parameters\":{\"a\":7}}\n");
+        ask(bench, "{\"method\":\"t.x.Echo\",\"parameters\":{\"a\":7},\"more\":true}",
+            "{\"parameters\":{\"a\":7}}\n");
         ask(bench, "{\"method\":\"t.x.Echo\"}",
             "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"a\"}}\n");
         ask(bench, "{\"method\":\"t.x.Refuse\"}", "{\"error\":\"t.x.Refused\",\"parameters\":{}}\n");
@@ -179,13 +181,17 @@ static void the_service_describes_itself(void **state) {
         ask(bench, "{\"method\":\"org.varlink.service.GetInfo\"}",
             "{\"parameters\":{\"vendor\":\"VSched\",\"product\":\"vas-daemon\",\"version\":\"" VAS_VERSION
             "\",\"url\":\"\",\"interfaces\":[\"org.varlink.service\",\"t.x\"]}}\n");
-        ask(bench, "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"no.such\"}}",
-            "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"no.such\"}}\n");
+        ask(bench,
+            "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"no."
+            "such\"}}",
+            "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"no.such\"}}"
+            "\n");
         ask(bench, "{\"method\":\"org.varlink.service.GetInterfaceDescription\"}",
-            "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"interface\"}}\n");
+            "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"interface\"}"
+            "}\n");
         int fd = client(bench);
-        const char *text =
-                "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"t.x\"}}";
+        const char *text = "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{"
+                           "\"interface\":\"t.x\"}}";
         say(bench, fd, text, strlen(text) + 1);
         assert_non_null(strstr(hear(bench, fd), "{\"description\":\"# A test\\ninterface t.x\\nmethod Echo"));
         close(fd);
@@ -199,11 +205,13 @@ static void unknown_methods_and_interfaces(void **state) {
         ask(bench, "{\"method\":\"t.x.Ech\"}",
             "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"t.x.Ech\"}}\n");
         ask(bench, "{\"method\":\"org.varlink.service.None\"}",
-            "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"org.varlink.service.None\"}}\n");
+            "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"org.varlink."
+            "service.None\"}}\n");
         ask(bench, "{\"method\":\"t.y.Echo\"}",
             "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"t.y\"}}\n");
         ask(bench, "{\"method\":\"t.x.y.Echo\"}",
-            "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"t.x.y\"}}\n");
+            "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"t.x.y\"}}"
+            "\n");
 }
 
 static void broken_messages_close_the_connection(void **state) {
@@ -246,8 +254,9 @@ static void pipelined_calls_are_answered_in_order(void **state) {
 
 static void oneway_calls_have_no_answer(void **state) {
         Bench *bench = *state;
-        const char text[] = "{\"method\":\"t.x.Count\",\"oneway\":true}\0{\"method\":\"t.x.None\",\"oneway\":true}\0"
-                            "{\"method\":\"t.x.Echo\",\"parameters\":{\"a\":2}}";
+        const char text[] =
+                "{\"method\":\"t.x.Count\",\"oneway\":true}\0{\"method\":\"t.x.None\",\"oneway\":true}\0"
+                "{\"method\":\"t.x.Echo\",\"parameters\":{\"a\":2}}";
         int fd = client(bench);
 
         say(bench, fd, text, sizeof(text));
@@ -258,7 +267,8 @@ static void oneway_calls_have_no_answer(void **state) {
 
 static void a_client_may_call_and_leave(void **state) {
         Bench *bench = *state;
-        const char text[] = "{\"method\":\"t.x.Count\",\"oneway\":true}\0{\"method\":\"t.x.Count\",\"oneway\":true}";
+        const char text[] =
+                "{\"method\":\"t.x.Count\",\"oneway\":true}\0{\"method\":\"t.x.Count\",\"oneway\":true}";
         int fd = client(bench);
 
         assert_int_equal(send(fd, text, sizeof(text), 0), sizeof(text));
@@ -398,7 +408,8 @@ static void calls_that_wait_are_limited(void **state) {
         }
         assert_int_equal(bench->n_later, 256);
         ask(bench, later,
-            "{\"error\":\"t.x.Failed\",\"parameters\":{\"reason\":\"too many requests wait for their answer\"}}\n");
+            "{\"error\":\"t.x.Failed\",\"parameters\":{\"reason\":\"too many requests wait for their "
+            "answer\"}}\n");
         assert_int_equal(bench->n_later, 256);
 }
 
@@ -408,8 +419,9 @@ static void a_second_listener_is_refused(void **state) {
         struct stat before, after;
 
         assert_int_equal(stat(bench->path, &before), 0);
-        assert_int_equal(control_new(bench->event, bench->path, (gid_t)-1, interface_text, on_call, bench, &second),
-                         -EADDRINUSE);
+        assert_int_equal(
+                control_new(bench->event, bench->path, (gid_t)-1, interface_text, on_call, bench, &second),
+                -EADDRINUSE);
         assert_int_equal(stat(bench->path, &after), 0);
         assert_int_equal(before.st_ino, after.st_ino);
 }
@@ -424,15 +436,15 @@ static void only_abandoned_sockets_are_replaced(void **state) {
         snprintf(address.sun_path, sizeof(address.sun_path), "%s/t", bench->dir);
         assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
         close(fd);
-        assert_int_equal(control_new(bench->event, address.sun_path, (gid_t)-1, interface_text, on_call, bench,
-                                     &other),
+        assert_int_equal(control_new(bench->event, address.sun_path, (gid_t)-1, interface_text, on_call,
+                                     bench, &other),
                          0);
         control_free(other);
         f = fopen(address.sun_path, "w");
         assert_non_null(f);
         fclose(f);
-        assert_int_equal(control_new(bench->event, address.sun_path, (gid_t)-1, interface_text, on_call, bench,
-                                     &other),
+        assert_int_equal(control_new(bench->event, address.sun_path, (gid_t)-1, interface_text, on_call,
+                                     bench, &other),
                          -EEXIST);
         assert_int_equal(unlink(address.sun_path), 0);
 }

@@ -180,14 +180,10 @@ static void replies_are_taken_apart(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(a_call_is_taken_apart),
-                cmocka_unit_test(parameters_may_be_absent),
-                cmocka_unit_test(anything_else_is_no_call),
-                cmocka_unit_test(a_nul_inside_is_no_call),
-                cmocka_unit_test(depth_is_limited),
-                cmocka_unit_test(brackets_in_strings_do_not_nest),
-                cmocka_unit_test(messages_are_packed),
-                cmocka_unit_test(replies_are_taken_apart),
+                cmocka_unit_test(a_call_is_taken_apart),    cmocka_unit_test(parameters_may_be_absent),
+                cmocka_unit_test(anything_else_is_no_call), cmocka_unit_test(a_nul_inside_is_no_call),
+                cmocka_unit_test(depth_is_limited),         cmocka_unit_test(brackets_in_strings_do_not_nest),
+                cmocka_unit_test(messages_are_packed),      cmocka_unit_test(replies_are_taken_apart),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

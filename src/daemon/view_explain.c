@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Why a VM is where it is, in sentences for the person who runs the host: where
+ * it is, what it may use and what takes CPUs away from that, the fewest clusters
+ * it could have, what stands in the way and who, and what would help. Facts come
+ * with their numbers and names, so that the next command can be typed from them.
+ */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/view_internal.h"
+#include "util/cleanup.h"
+#include "wire/names.h"
+
+enum { NEIGHBOURS_NAMED = 4 }; /* as many owners are named, then "and N more" */
+
+typedef struct Story {
+        const View *view;
+        uint32_t index;
+        const Vm *vm;
+        const Verdict *verdict;
+        const char *name;
+        CpuSet cpus, allowed;
+        json_t *sentences;
+        bool failed;
+} Story;
+
+static void __attribute__((format(printf, 2, 3))) tell(Story *story, const char *format, ...) {
+        AUTO_FREE char *text = NULL;
+        va_list args;
+        int r;
+
+        va_start(args, format);
+        r = vasprintf(&text, format, args);
+        va_end(args);
+        if (r < 0) {
+                text = NULL;
+                story->failed = true;
+        } else if (json_array_append_new(story->sentences, view_text(text)) < 0)
+                story->failed = true;
+}
+
+/* "1 cluster", "3 clusters": for one sentence at a time. */
+#define COUNTED(n, noun) (unsigned)(n), (n) == 1 ? noun : noun "s"
+
+/* Room for the words of one sentence. */
+typedef struct Words {
+        char text[CPULIST_SIZE + 64];
+} Words;
+
+static const char *cpus_words(const CpuSet *set, Words *words) {
+        if (cpulist_format(set, words->text, sizeof(words->text)) <= 0)
+                strcpy(words->text, "none");
+        return words->text;
+}
+
+static const char *list_words(const char *noun, const CpuSet *numbers, Words *words) {
+        unsigned n = cpuset_count(numbers);
+        int used = snprintf(words->text, sizeof(words->text), "%s%s ", noun, n == 1 ? "" : "s");
+
+        if (cpulist_format(numbers, words->text + used, sizeof(words->text) - (size_t)used) <= 0)
+                snprintf(words->text, sizeof(words->text), "no %s", noun);
+        return words->text;
+}
+
+/* "node 0", "nodes 0-1", by the operating system's numbers. */
+static const char *nodes_words(const View *view, const CpuSet *cpus, Words *words) {
+        CpuSet nodes = {};
+
+        CPUSET_FOREACH (cpu, cpus)
+                if (view->topology->slot_of[cpu] >= 0)
+                        cpuset_add(
+                                &nodes,
+                                view->topology->node[view->topology->cpu[view->topology->slot_of[cpu]].node]
+                                        .os);
+        return list_words("node", &nodes, words);
+}
+
+static const char *clusters_words(const View *view, const CpuSet *cpus, Words *words) {
+        CpuSet clusters = {};
+
+        CPUSET_FOREACH (cpu, cpus)
+                if (view->topology->slot_of[cpu] >= 0)
+                        cpuset_add(&clusters, view->topology->cpu[view->topology->slot_of[cpu]].cluster);
+        return list_words("cluster", &clusters, words);
+}
+
+static void present_masks(const Story *story, CpuSet *ret) {
+        cpuset_clear(ret);
+        for (uint32_t i = story->vm->first_vcpu; i < story->vm->first_vcpu + story->vm->n_vcpus; i++) {
+                const CpuSet *mask =
+                        pool_get(&story->view->snapshot->pool, story->view->snapshot->vcpu[i].mask);
+
+                if (mask)
+                        cpuset_or(ret, mask);
+        }
+}
+
+static void tell_whether_acting(Story *story) {
+        CpuSet masks;
+        Words words;
+
+        if (story->view->acting)
+                return;
+        present_masks(story, &masks);
+        tell(story,
+             "The daemon only observes now, or is paused: what follows is what it would do. At present the "
+             "threads may run on CPUs %s.",
+             cpus_words(&masks, &words));
+}
+
+static void tell_own_cpus(Story *story) {
+        Words cpus, clusters, nodes;
+
+        tell(story, "Each of its %u %s has a CPU of its own: %s, in %s of %s.",
+             COUNTED(story->vm->n_vcpus, "vCPU"), cpus_words(&story->cpus, &cpus),
+             clusters_words(story->view, &story->cpus, &clusters),
+             nodes_words(story->view, &story->cpus, &nodes));
+}
+
+static void tell_excess(Story *story) {
+        const Verdict *verdict = story->verdict;
+
+        if (verdict->nodes > verdict->min_nodes)
+                tell(story, "It spans %u NUMA nodes and %u %s; %u %s and %u %s would do.", verdict->nodes,
+                     COUNTED(verdict->clusters, "cluster"), COUNTED(verdict->min_nodes, "node"),
+                     COUNTED(verdict->min_clusters, "cluster"));
+        else
+                tell(story, "It spans %u %s; %u would do.", COUNTED(verdict->clusters, "cluster"),
+                     verdict->min_clusters);
+}
+
+static void tell_shared(Story *story) {
+        unsigned without = 0;
+        Words words;
+
+        for (uint32_t i = story->vm->first_vcpu; i < story->vm->first_vcpu + story->vm->n_vcpus; i++)
+                without += view_vcpu_cpu(story->view, i) < 0;
+        tell(story,
+             "%u of its %u %s have no CPU of their own; it runs on CPUs %s, which it may have to share with "
+             "others.",
+             without, COUNTED(story->vm->n_vcpus, "vCPU"), cpus_words(&story->cpus, &words));
+}
+
+/* What the VM is, or would be if the daemon acted. */
+static void tell_where(Story *story) {
+        const char *why = reason_text(story->verdict->reason);
+        Words words;
+
+        switch (story->verdict->kind) {
+        case VERDICT_PLACED:
+                tell_own_cpus(story);
+                return;
+        case VERDICT_SPREAD:
+                tell_own_cpus(story);
+                tell_excess(story);
+                return;
+        case VERDICT_SHARED:
+                tell_shared(story);
+                return;
+        case VERDICT_PINNED:
+                tell(story,
+                     "Its operator bound every vCPU to one CPU: %s. The daemon leaves them there and gives "
+                     "these CPUs to nobody else.",
+                     cpus_words(&story->cpus, &words));
+                return;
+        case VERDICT_FOREIGN:
+                tell(story,
+                     "%u of its %u vCPU %s narrowed by somebody else before the daemon came (taskset, a "
+                     "hook, tuned): they are left alone.",
+                     story->verdict->n_foreign, story->vm->n_vcpus,
+                     story->verdict->n_foreign == 1 ? "threads was" : "threads were");
+                return;
+        case VERDICT_EXCLUDED:
+                tell(story, "The daemon does not manage it: %s.", *why ? why : "it is excluded");
+                return;
+        case VERDICT_UNPLACEABLE:
+                tell(story, "It can not be placed: %s.", *why ? why : "some vCPU has no CPU that it may use");
+                return;
+        case VERDICT_CONTESTED:
+                tell(story, "Somebody else keeps changing the CPU masks of its threads. The daemon has put "
+                            "them back twice, and now leaves them alone for a while.");
+                return;
+        case VERDICT_UNSEEN:
+                tell(story, "libvirt runs it, but the daemon can not see its vCPU threads: %s.",
+                     *why ? why : "no reason is known");
+                return;
+        case VERDICT_KINDS:
+                break;
+        }
+}
+
+/* The union of the operator's ranges; how many different ones there are. */
+static unsigned ranges_of(const Story *story, CpuSet *ret) {
+        unsigned n = 0;
+
+        cpuset_clear(ret);
+        for (uint32_t i = story->vm->first_vcpu; i < story->vm->first_vcpu + story->vm->n_vcpus; i++) {
+                const Vcpu *vcpu = &story->view->snapshot->vcpu[i];
+                const CpuSet *range = pool_get(&story->view->snapshot->pool, vcpu->range);
+                bool seen = false;
+
+                for (uint32_t j = story->vm->first_vcpu; j < i && !seen; j++)
+                        seen = story->view->snapshot->vcpu[j].range == vcpu->range;
+                n += !seen;
+                if (range)
+                        cpuset_or(ret, range);
+        }
+        return n;
+}
+
+/* Says which CPUs of the range are lost to one cause, and takes them off. */
+static void tell_lost(Story *story, CpuSet *lost, const CpuSet *cause, bool outside, const char *what) {
+        CpuSet here = *lost;
+        Words words;
+
+        if (outside)
+                cpuset_subtract(&here, cause);
+        else
+                cpuset_and(&here, cause);
+        if (cpuset_is_empty(&here))
+                return;
+        cpuset_subtract(lost, &here);
+        tell(story, "CPUs %s of that are not for its vCPUs: %s.", cpus_words(&here, &words), what);
+}
+
+static void tell_range(Story *story) {
+        CpuSet range, lost;
+        Words words, clusters, nodes;
+        unsigned n_ranges = ranges_of(story, &range);
+
+        if (!story->vm->range_named)
+                tell(story, "Its operator named no range: it may use the %u %s of the host.",
+                     COUNTED(cpuset_count(&story->allowed), "CPU"));
+        else if (n_ranges == 1)
+                tell(story, "Its range, named by its operator, is CPUs %s: %u %s, in %s of %s.",
+                     cpus_words(&range, &words), COUNTED(cpuset_count(&range), "CPU"),
+                     clusters_words(story->view, &range, &clusters),
+                     nodes_words(story->view, &range, &nodes));
+        else
+                tell(story,
+                     "Its vCPUs have %u different ranges, named by its operator; together they are CPUs %s, "
+                     "in %s of %s.",
+                     n_ranges, cpus_words(&range, &words), clusters_words(story->view, &range, &clusters),
+                     nodes_words(story->view, &range, &nodes));
+        lost = range;
+        cpuset_subtract(&lost, &story->allowed);
+        tell_lost(story, &lost, &story->view->topology->online, true, "they are offline");
+        tell_lost(story, &lost, &story->view->policy->skip, false, "skip-cpuset names them");
+        if (!story->vm->range_named)
+                tell_lost(story, &lost, &story->view->topology->isolated, false,
+                          "the kernel isolates them, and no range of the VM names them");
+        tell_lost(story, &lost, &range, false, "the cpuset of its control group lacks them");
+}
+
+static void tell_minimum(Story *story) {
+        const Verdict *verdict = story->verdict;
+
+        if (verdict->min_clusters == 0)
+                return;
+        tell(story, "The fewest clusters that its range allows for %u %s are %u, in %u %s.",
+             COUNTED(story->vm->n_vcpus, "vCPU"), verdict->min_clusters, COUNTED(verdict->min_nodes, "node"));
+}
+
+/* How many CPUs of the VM's allowed set another VM owns. */
+static unsigned owned_inside(const Story *story, uint32_t other) {
+        const Vm *vm = &story->view->snapshot->vm[other];
+        unsigned n = 0;
+
+        for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus; i++) {
+                int cpu = view_vcpu_cpu(story->view, i);
+
+                n += cpu >= 0 && cpuset_has(&story->allowed, (unsigned)cpu);
+        }
+        return n;
+}
+
+typedef struct Neighbour {
+        uint32_t vm;
+        unsigned cpus;
+} Neighbour;
+
+static int by_cpus(const void *a, const void *b) {
+        const Neighbour *x = a, *y = b;
+
+        return x->cpus != y->cpus ? (x->cpus < y->cpus ? 1 : -1) : x->vm < y->vm ? -1 : x->vm > y->vm;
+}
+
+/* "db1 (16), web3 (8) and 5 more VMs" */
+static char *neighbours_words(const Story *story, const Neighbour *neighbours, unsigned n) {
+        AUTO_FREE char *text = NULL;
+        AUTO_FCLOSE FILE *f = NULL;
+        size_t size;
+
+        f = open_memstream(&text, &size);
+        if (!f)
+                return NULL;
+        for (unsigned i = 0; i < n && i < NEIGHBOURS_NAMED; i++)
+                fprintf(f, "%s%s (%u)",
+                        i == 0       ? ""
+                        : i + 1 == n ? " and "
+                                     : ", ",
+                        story->view->snapshot->vm[neighbours[i].vm].name, neighbours[i].cpus);
+        if (n > NEIGHBOURS_NAMED)
+                fprintf(f, " and %u more %s", COUNTED(n - NEIGHBOURS_NAMED, "VM"));
+        if (fclose(STEAL_PTR(f)) != 0)
+                return NULL;
+        return STEAL_PTR(text);
+}
+
+static void tell_neighbours(Story *story) {
+        AUTO_FREE Neighbour *neighbours = calloc(story->view->snapshot->n_vms, sizeof(*neighbours));
+        AUTO_FREE char *words = NULL;
+        unsigned n = 0, taken = 0, all = cpuset_count(&story->allowed);
+        CpuSet free_cpus = story->allowed;
+
+        if (!neighbours) {
+                story->failed = true;
+                return;
+        }
+        for (uint32_t i = 0; i < story->view->snapshot->n_vms; i++) {
+                unsigned cpus = i == story->index ? 0 : owned_inside(story, i);
+
+                if (cpus > 0)
+                        neighbours[n++] = (Neighbour){.vm = i, .cpus = cpus};
+        }
+        cpuset_subtract(&free_cpus, &story->view->plan->owned);
+        taken = all - cpuset_count(&free_cpus);
+        if (n == 0) {
+                tell(story, "Nobody else owns any of the %u %s that it may use.", COUNTED(all, "CPU"));
+                return;
+        }
+        qsort(neighbours, n, sizeof(*neighbours), by_cpus);
+        words = neighbours_words(story, neighbours, n);
+        if (!words) {
+                story->failed = true;
+                return;
+        }
+        tell(story,
+             "Of the %u %s that it may use, %u are owned and %u free. Others there, with the CPUs they own: "
+             "%s.",
+             COUNTED(all, "CPU"), taken, cpuset_count(&free_cpus), words);
+}
+
+static void tell_memory(Story *story) {
+        const Vm *vm = story->vm;
+
+        if (story->verdict->remote_memory && vm->n_mem > 0)
+                tell(story, "It runs away from its memory, of which %u %% is on node %u.",
+                     vm->mem[0].permille / 10u, (unsigned)vm->mem[0].node);
+        else if (story->verdict->reason == REASON_MEMORY && vm->n_device_nodes > 0)
+                tell(story, "A PCI device of its host side is on node %u.", (unsigned)vm->device_node[0]);
+        else if (story->verdict->reason == REASON_MEMORY && vm->n_mem > 0)
+                tell(story, "%u %% of its memory is on node %u.", vm->mem[0].permille / 10u,
+                     (unsigned)vm->mem[0].node);
+}
+
+static void tell_obstacles(Story *story, int64_t credits_milli) {
+        const Verdict *verdict = story->verdict;
+        bool judged = verdict->kind == VERDICT_SPREAD || verdict->kind == VERDICT_SHARED;
+
+        if (judged && verdict->reason != REASON_NONE)
+                tell(story, "The reason: %s.", reason_text(verdict->reason));
+        else if (verdict->reason == REASON_WRITE_FAILED)
+                tell(story, "But %s.", reason_text(verdict->reason));
+        if (judged && verdict->reason != REASON_RANGE_TOO_SMALL)
+                tell_neighbours(story);
+        if (verdict->blocker >= 0 && (uint32_t)verdict->blocker < story->view->snapshot->n_vms)
+                tell(story, "%s stands in the way.", story->view->snapshot->vm[verdict->blocker].name);
+        if (verdict->reason == REASON_NO_CREDITS)
+                tell(story, "The bucket of move credits holds %lld.%lld now.",
+                     (long long)(credits_milli / 1000), (long long)(credits_milli % 1000 / 100));
+        tell_memory(story);
+        if (verdict->cpus_twice > 0)
+                tell(story, "%u of its CPUs %s claimed by more than one vCPU: two pins name the same CPU.",
+                     verdict->cpus_twice, verdict->cpus_twice == 1 ? "is" : "are");
+        if (verdict->doubled_cores > 0)
+                tell(story, "%u physical %s two vCPUs that are no siblings in the guest.",
+                     verdict->doubled_cores, verdict->doubled_cores == 1 ? "core carries" : "cores carry");
+}
+
+static const char *shared_help(const Story *story) {
+        switch (story->verdict->reason) {
+        case REASON_RANGE_TOO_SMALL:
+                return "A range of at least as many CPUs as it has vCPUs would help (virsh vcpupin), or "
+                       "fewer vCPUs.";
+        case REASON_BLOCKED:
+                return "A wider range would help (virsh vcpupin), or to free the VMs in its way: they are "
+                       "pinned, foreign, held by their memory, or not to be managed.";
+        default:
+                return "A wider range would help (virsh vcpupin), fewer vCPUs, or one of those VMs gone. It "
+                       "is tried again whenever a CPU of its range is freed.";
+        }
+}
+
+static void tell_spread_help(Story *story) {
+        switch (story->verdict->reason) {
+        case REASON_NO_CREDITS:
+        case REASON_COOL_DOWN:
+                tell(story, "It will be moved by itself; \"vasctl reassign %s\" does it now.", story->name);
+                return;
+        case REASON_MEMORY:
+                tell(story, "With cross-node = yes for this VM the daemon may move it away from its memory.");
+                return;
+        case REASON_BLOCKED:
+                tell(story, "A wider range would help (virsh vcpupin), or to free the VMs in its way.");
+                return;
+        default:
+                tell(story, "\"vasctl reassign %s\" looks for a better place without regard to move credits.",
+                     story->name);
+        }
+}
+
+static void tell_help(Story *story) {
+        switch (story->verdict->kind) {
+        case VERDICT_SHARED:
+                tell(story, "%s", shared_help(story));
+                return;
+        case VERDICT_SPREAD:
+                tell_spread_help(story);
+                return;
+        case VERDICT_FOREIGN:
+                tell(story, "\"vasctl reassign %s\" takes it over, and so does manage = yes in the settings.",
+                     story->name);
+                return;
+        case VERDICT_PINNED:
+                tell(story, "To let the daemon place it, give its vCPUs a wider range (virsh vcpupin).");
+                return;
+        case VERDICT_CONTESTED:
+                tell(story, "Find out who writes these masks: a libvirt hook, tuned, irqbalance's scripts or "
+                            "a cron job are usual.");
+                return;
+        case VERDICT_UNPLACEABLE:
+                tell(story,
+                     "A range that leaves some CPU would help (virsh vcpupin), or a smaller skip-cpuset.");
+                return;
+        case VERDICT_EXCLUDED:
+                if (story->verdict->reason == REASON_RANGE_NOT_NODES)
+                        tell(story, "A range of whole NUMA nodes would help, or range-affinity = true.");
+                return;
+        case VERDICT_UNSEEN:
+                if (story->verdict->reason == REASON_HIDDEN)
+                        tell(story, "If /proc is mounted with hidepid, the daemon's user must be in the "
+                                    "group that gid= names.");
+                return;
+        case VERDICT_PLACED:
+        case VERDICT_KINDS:
+                return;
+        }
+}
+
+json_t *view_explain(const View *view, uint32_t vm, int64_t credits_milli) {
+        json_auto_t *sentences = json_array();
+        Story story = {
+                .view = view,
+                .index = vm,
+                .vm = &view->snapshot->vm[vm],
+                .verdict = &view->plan->verdict[vm],
+                .name = view->snapshot->vm[vm].name,
+                .sentences = sentences,
+                .failed = !sentences,
+        };
+
+        view_vm_cpus(view, vm, &story.cpus);
+        view_vm_allowed(view, vm, &story.allowed);
+        if (!story.failed) {
+                tell_whether_acting(&story);
+                tell_where(&story);
+                tell_range(&story);
+                tell_minimum(&story);
+                tell_obstacles(&story, credits_milli);
+                tell_help(&story);
+        }
+        if (story.failed)
+                return NULL;
+        return json_pack("{so,sO}", "vm", view_vm(view, vm, true), "sentences", sentences);
+}

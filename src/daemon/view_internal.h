@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the files of the view share. */
+
+#include "daemon/view.h"
+#include "util/cpulist.h"
+
+typedef enum VcpuState {
+        VCPU_PLACED,
+        VCPU_SHARED,
+        VCPU_PINNED,
+        VCPU_FOREIGN,
+        VCPU_UNMANAGED,
+        VCPU_UNSEEN,
+} VcpuState;
+
+VcpuState view_vcpu_state(const View *view, uint32_t vcpu);
+
+/* The CPU that the vCPU has for itself, through us or otherwise; -1: none. */
+int view_vcpu_cpu(const View *view, uint32_t vcpu);
+
+/* Where the VM's vCPUs are (meant to be): each its own CPU, else all it may use. */
+void view_vm_cpus(const View *view, uint32_t vm, CpuSet *ret);
+
+/* The union of what its vCPUs are allowed. */
+void view_vm_allowed(const View *view, uint32_t vm, CpuSet *ret);
+
+/* Thread ids of the VM's iothreads. */
+json_t *view_io_threads(const View *view, uint32_t vm);
+
+/* A string value of any bytes: what is not UTF-8 becomes U+FFFD. NULL: no memory. */
+json_t *view_text(const char *text);
+json_t *view_cpulist(const CpuSet *set);
