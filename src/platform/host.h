@@ -29,7 +29,7 @@ typedef struct ThreadRef {
 typedef struct HostOps {
         /* The host's topology now. 0; or -errno and *ret_why. */
         int (*read_topology)(void *self, ClusterLevel level, Topology *ret, char ret_why[256]);
-        /* Online and isolated CPUs now: cheap, for every round. 0 or -errno. */
+        /* The CPUs that are online now: cheap, for every round. 0 or -errno. */
         int (*read_online)(void *self, CpuSet *ret);
         /* Fills everything of *ret but what state and policy add (before, written,
          * range_then, intended, home, drift, policy, fresh). full: nothing is
@@ -53,8 +53,23 @@ typedef struct RealHost RealHost;
 /*
  * The real host. root: directory that stands in for / (fixtures), "" for /
  * itself. topology: NULL for the machine, else an hwloc synthetic description
- * or an XML file's path. Returns 0 or -errno.
+ * or an XML file's path; its CPUs then count as online. Below another root
+ * masks are read from files, and every write is DENIED. The soft limit of open
+ * files is raised to the hard one, since known threads are held open. Libvirt's
+ * pid files are looked for in run/libvirt/qemu and, where XDG_RUNTIME_DIR is
+ * set, in its libvirt/qemu/run. Returns 0 or -errno.
  */
 int real_host_new(const char *root, const char *topology, RealHost **ret);
 RealHost *real_host_free(RealHost *host);
 Host real_host_door(RealHost *host);
+
+/* A thread that got a mask meant for a vCPU that died at that very moment. */
+typedef struct Stranger {
+        int32_t pid, tid;
+        char comm[64];
+        bool widened; /* it was given its process's mask back */
+} Stranger;
+
+/* After a write that was STALE: whether it hit a stranger, who must be told of
+ * loudly. Each is told of once. */
+bool real_host_take_stranger(RealHost *host, Stranger *ret);
