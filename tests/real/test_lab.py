@@ -63,7 +63,7 @@ def spin(lab):
 
 @case("vCPUs can be plugged and unplugged in a guest without an operating system")
 def hotplug(lab):
-    vm = lab.vm("a", vcpus=1, maximum=2, boot=UNPLUG).start(paused=False)
+    vm = lab.vm("a", vcpus=1, maximum=2, boot=UNPLUG).start(paused=False).wait_booted()
     lab.virsh("setvcpus", vm.name, "2", "--live")
     equal(sorted(vm.threads()), [0, 1], "vCPUs after plugging")
     vm.unplug(1)

@@ -55,6 +55,17 @@ class Lab:
         if len(self.cpus) < count:
             raise Skip("needs %d CPUs, here are %d" % (count, len(self.cpus)))
 
+    def pair(self):
+        """Two CPUs, as a range: tests that fill a range need no more, however
+        large the machine is."""
+        self.need_cpus(2)
+        return self.cpus[-2:]
+
+    def strangers(self):
+        """CPUs that are the only CPU of two vCPUs."""
+        cpus = sorted(c for vm in self.libvirtd.vms for c in vm.cpus())
+        return [a for a, b in zip(cpus, cpus[1:]) if a == b]
+
     def evidence(self):
         """What may explain a failure."""
         parts = []

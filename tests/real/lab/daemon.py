@@ -34,6 +34,11 @@ class Answer:
         return "exit %d, stdout %r, stderr %r" % (self.code, self.out, self.err)
 
 
+def _inner(value, key):
+    """A reply's one member, or the member itself."""
+    return value[key] if isinstance(value, dict) and key in value and len(value) == 1 else value
+
+
 def write_settings(settings):
     with open(CONF, "w", encoding="utf-8") as f:
         for section, values in settings.items():
@@ -43,37 +48,60 @@ def write_settings(settings):
 
 class Daemon:
     def __init__(self, build):
-        self.build = build
-        self.program = os.path.join(build, "src/daemon/vas-daemon")
-        self.ctl = os.path.join(build, "src/ctl/vasctl")
-        self.counter = os.path.join(build, "tests/real/count_writes.so")
+        self.program = self._install(build, "src/daemon/vas-daemon")
+        self.ctl = self._install(build, "src/ctl/vasctl")
+        self.counter = self._install(build, "tests/real/count_writes.so")
         self.process = None
+
+    @staticmethod
+    def _install(build, path):
+        """Copies a program to where every user may run it, which a build
+        directory need not be."""
+        bin_dir = LAB + "/bin"
+        os.makedirs(bin_dir, exist_ok=True)
+        source = os.path.join(build, path)
+        if os.path.exists(source):
+            shutil.copy(source, bin_dir)
+        return os.path.join(bin_dir, os.path.basename(path))
 
     def start(self, *options, settings=None, before=(), wait=True):
         """Starts it and waits for its first round. before: a command that runs
         it, such as setpriv and its options."""
+        self.configure(settings)
+        self.process = self._spawn(list(before) + [self.program, "start", "server", *options])
+        if wait:
+            wait_until(self.has_looked, 10, "vas-daemon's first round")
+        return self
+
+    @staticmethod
+    def configure(settings=None):
         merged = {name: dict(values) for name, values in SETTINGS.items()}
         for section, values in (settings or {}).items():
             merged.setdefault(section, {}).update(values)
         write_settings(merged)
         with open(WRITES, "w", encoding="ascii"):
             os.chmod(WRITES, 0o666)
-        self.process = self._spawn(list(before) + [self.program, "start", "server", *options])
-        if wait:
-            wait_until(self.has_looked, 10, "vas-daemon's first round")
-        return self
+
+    def run(self, *args, timeout=20):
+        """Runs vas-daemon to its end, as --oneshot and the like do."""
+        done = subprocess.run([self.program, *args], capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL, timeout=timeout, env=self._environment())
+        return Answer(done, 0)
+
+    def _environment(self):
+        return dict(os.environ, LD_PRELOAD=self.counter, VAS_COUNT_WRITES=WRITES,
+                    ASAN_OPTIONS="verify_asan_link_order=0")
 
     def _spawn(self, command):
-        environment = dict(os.environ, LD_PRELOAD=self.counter, VAS_COUNT_WRITES=WRITES,
-                           ASAN_OPTIONS="verify_asan_link_order=0")
         with open(LOG, "ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                    env=self._environment())
 
     def has_looked(self):
         if self.process.poll() is not None:
             raise Wrong("vas-daemon ended with %s" % self.process.returncode)
         answer = self.vasctl("status", "--json")
-        return answer.code == 0 and answer.json()["rounds"] > 0
+        return answer.code == 0 and _inner(answer.json(), "status")["rounds"] > 0
 
     @property
     def pid(self):
@@ -83,9 +111,14 @@ class Daemon:
         return self.process is not None and self.process.poll() is None
 
     def writes(self):
-        """Affinity masks that the running daemon has written, by the kernel's count."""
+        """The threads whose masks the daemon has set since its start, one for
+        each call that it made."""
         with open(WRITES, encoding="ascii") as f:
-            return sum(1 for _ in f)
+            return [int(line) for line in f]
+
+    def log(self):
+        with open(LOG, encoding="utf-8", errors="replace") as f:
+            return f.read()
 
     def stop(self, timeout=5.0):
         """A clean stop. Returns the seconds that it took."""
@@ -107,22 +140,23 @@ class Daemon:
         self.process = None
 
     def vasctl(self, *args, before=(), timeout=20):
+        # `opt recover` looks for vas-daemon when none is running.
+        environment = dict(os.environ, PATH=os.path.dirname(self.program) + ":" + os.environ["PATH"])
         began = time.monotonic()
         done = subprocess.run([*before, self.ctl, *args], capture_output=True, text=True, check=False,
-                              stdin=subprocess.DEVNULL, timeout=timeout)
+                              stdin=subprocess.DEVNULL, timeout=timeout, env=environment)
         return Answer(done, time.monotonic() - began)
 
     def status(self):
         answer = self.vasctl("status", "--json")
         if answer.code != 0:
             raise Wrong("vasctl status: %r" % answer)
-        return answer.json()
+        return _inner(answer.json(), "status")
 
     def verdict(self, vm):
         """The one word that the daemon has for a VM; None: it does not know it."""
         answer = self.vasctl("list", "--json")
-        vms = answer.json() if answer.code == 0 else []
-        vms = vms["vms"] if isinstance(vms, dict) else vms
+        vms = _inner(answer.json(), "vms") if answer.code == 0 else []
         return next((v["verdict"] for v in vms if v["uuid"] == vm.uuid), None)
 
     def clean(self):

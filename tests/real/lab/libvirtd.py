@@ -122,9 +122,18 @@ class Vm:
     def destroy(self):
         self.libvirtd.virsh("destroy", self.name)
 
+    def wait_booted(self):
+        """Until the firmware has read the boot sector."""
+
+        def has_read():
+            stat = self.libvirtd.virsh("domblkstat", self.name, "hda", ok=False)
+            return any(w[1] == "rd_bytes" and int(w[2]) >= 512 for w in map(str.split, stat.splitlines()) if len(w) > 2)
+
+        wait_until(has_read, 20, "the guest boots", pause=0.1)
+        return self
+
     def unplug(self, count):
-        """Takes vCPUs away until count are left; needs boot=UNPLUG. It is refused
-        until the guest's code runs. An emulated QEMU never reports the CPU as
+        """Takes vCPUs away until count are left; needs boot=UNPLUG. An emulated QEMU never reports the CPU as
         deleted: libvirt waits for that in vain and learns it when it restarts."""
 
         def is_done():

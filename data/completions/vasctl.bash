@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for vasctl
+
+_vasctl_vms() {
+	vasctl list --json 2>/dev/null | grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/'
+}
+
+_vasctl() {
+	local cur prev verb words
+	cur=${COMP_WORDS[COMP_CWORD]}
+	prev=${COMP_WORDS[COMP_CWORD - 1]}
+	verb=${COMP_WORDS[1]}
+	case $prev in
+	vasctl) words="status list show map explain pause resume reassign recover set query opt --help --version" ;;
+	set) words="config" ;;
+	query) words="affinity" ;;
+	opt) words="reassign recover" ;;
+	config) words="-sp --sched-policy" ;;
+	-sp | --sched-policy) words="affinity dynamicAffinity" ;;
+	affinity) words="-s --scope" ;;
+	-s | --scope) words="all $(_vasctl_vms)" ;;
+	show | explain) words="$(_vasctl_vms)" ;;
+	reassign) if [ "$verb" = opt ]; then words="-s --scope"; else words="all $(_vasctl_vms)"; fi ;;
+	*) words="--json" ;;
+	esac
+	local IFS=$' \t\n'
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _vasctl vasctl

@@ -1,0 +1,227 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""vasctl's answers, to the letter."""
+
+import json
+import os
+import pty
+import subprocess
+
+from lab import case, check, cpu_list, equal, main, wait_until
+
+SOON = 1.0
+FAILED = "Failed to execute command.\n"
+NO_INFORMATION = "No affinity information available\n"
+NO_VM = "Virtual machine needs to reassign cpu does not exist\n"
+NOBODY = "6f1c2f0e-0000-4000-8000-000000000000"
+
+
+def said(lab, *words, before=()):
+    """(exit code, stdout, stderr)"""
+    answer = lab.vasctl(*words, before=before)
+    return answer.code, answer.out, answer.err
+
+
+def check_failed(lab, code, *words):
+    answer = lab.vasctl(*words)
+    equal((answer.code, answer.out), (code, FAILED), " ".join(words))
+    equal(len(answer.err.splitlines()), 1, "lines on stderr (%r) of %s" % (answer.err, " ".join(words)))
+    return answer.err
+
+
+def placed(lab, **how):
+    lab.daemon.start()
+    vm = lab.vm("a", **how).start()
+    wait_until(vm.is_placed, SOON)
+    return vm
+
+
+@case("set config")
+def set_config(lab):
+    lab.daemon.start()
+    for option in ("-sp", "--sched-policy"):
+        for policy in ("affinity", "dynamicAffinity", "affinity"):
+            equal(said(lab, "set", "config", option, policy), (0, "Success to execute command.\n", ""), policy)
+    equal(said(lab, "set", "config", "--sched-policy=affinity")[0], 0, "--option=value")
+
+
+@case("query affinity of a placed VM: one line of JSON that agrees with /proc")
+def query(lab):
+    vm = placed(lab, vcpus=2)
+    for scope in ("all", vm.uuid, vm.name):
+        for option in ("-s", "--scope"):
+            code, out, err = said(lab, "query", "affinity", option, scope)
+            equal((code, err, out.count("\n")), (0, "", 1), scope)
+            check_affinity(vm, json.loads(out))
+            check(": " not in out and ", " not in out, "not compact: %s", out)
+
+
+def check_affinity(vm, answer):
+    equal(list(answer), [vm.uuid], "VMs")
+    found = answer[vm.uuid]
+    equal((found["uuid"], found["name"], found["tgid"]), (vm.uuid, vm.name, vm.pid), "who")
+    equal(found["ioThreadIds"], [], "I/O threads")
+    vcpus = {}
+    for node, domain in found["domainAffinityMap"].items():
+        equal(str(domain["numaId"]), node, "NUMA id")
+        for entry in domain["vcpuAffinityInfoMap"].values() if isinstance(
+                domain["vcpuAffinityInfoMap"], dict) else domain["vcpuAffinityInfoMap"]:
+            vcpus[entry["vcpu"]] = (entry["pid"], entry["cpuIdx"])
+        check_groups(domain["groups"], vm)
+    equal(vcpus, {n: (t.tid, min(t.cpus)) for n, t in vm.threads().items()}, "vCPUs as in /proc")
+
+
+def check_groups(groups, vm):
+    groups = list(groups.values()) if isinstance(groups, dict) else groups
+    check(groups, "no groups")
+    for group in groups:
+        equal(set(group), {"id", "clusterId", "layerId", "start", "nrCpus", "usedBitmap", "entityPids"}, "a group's keys")
+        equal(set(group["usedBitmap"]) <= {"0", "1"}, True, "usedBitmap %s" % group["usedBitmap"])
+        equal(group["usedBitmap"].count("1"), group["nrCpus"], "CPUs in usedBitmap")
+        check(group["id"].startswith(vm.uuid + "_"), "group id %s", group["id"])
+        equal(group["layerId"], 0, "layer")
+
+
+@case("query affinity all without a VM")
+def query_none(lab):
+    lab.daemon.start()
+    equal(said(lab, "query", "affinity", "-s", "all"), (0, NO_INFORMATION, ""), "answer")
+
+
+@case("query affinity of an unknown VM")
+def query_unknown(lab):
+    lab.daemon.start()
+    for scope in ("nobody", NOBODY):
+        code, out, _ = said(lab, "query", "affinity", "--scope", scope)
+        equal((code, out), (3, NO_INFORMATION), scope)
+
+
+@case("opt reassign")
+def reassign(lab):
+    vm = placed(lab)
+    for scope in ("all", vm.uuid, vm.name):
+        equal(said(lab, "opt", "reassign", "-s", scope), (0, "ReAssign success\n", ""), scope)
+    check(vm.is_placed(), "not placed: %s", vm.masks())
+
+
+@case("opt reassign all without a VM")
+def reassign_none(lab):
+    lab.daemon.start()
+    equal(said(lab, "opt", "reassign", "--scope", "all"), (0, NO_VM, ""), "answer")
+
+
+@case("opt reassign of an unknown VM")
+def reassign_unknown(lab):
+    lab.daemon.start()
+    for scope in ("nobody", NOBODY):
+        code, out, _ = said(lab, "opt", "reassign", "-s", scope)
+        equal((code, out), (3, NO_VM), scope)
+
+
+@case("opt recover")
+def recover(lab):
+    vm = placed(lab)
+    equal(said(lab, "opt", "recover"),
+          (0, "Start recover vm affinity setting.\nSuccess to recover vm affinity setting.\n", ""), "answer")
+    equal(vm.masks(), {0: frozenset(lab.cpus)}, "masks")
+
+
+@case("help")
+def help_text(lab):
+    for option in ("-h", "--help"):
+        code, out, err = said(lab, option)
+        equal((code, err), (0, ""), option)
+        for words in ("set config", "query affinity", "opt reassign", "opt recover", "status", "explain"):
+            check(words in out, "help does not name %r", words)
+    code, out, err = said(lab, "--version")
+    equal((code, err, bool(out.strip())), (0, "", True), "--version")
+    for option in ("--help", "--version"):
+        answer = lab.daemon.run(option)
+        equal((answer.code, answer.err), (0, ""), "vas-daemon " + option)
+
+
+@case("usage errors are exit 2, with no daemon either, and name what is wrong")
+def usage(lab):
+    wrong = [("set", "config", "-sp", "bogus"), ("set", "config"), ("set", "config", "-sp"),
+             ("query", "affinity"), ("query", "affinity", "-s"), ("query",), ("query", "bogus"),
+             ("opt", "reassign"), ("opt", "bogus"), ("bogus",), ("opt", "recover", "now")]
+    for words in wrong:
+        check_failed(lab, 2, *words)
+    lab.daemon.start()
+    err = check_failed(lab, 2, "set", "config", "-sp", "bogus")
+    for part in ("sched-policy", "bogus", "affinity"):
+        check(part in err or part == "sched-policy" and "-sp" in err, "%r is not in %r", part, err)
+
+
+@case("no daemon is exit 4")
+def no_daemon(lab):
+    for words in (("set", "config", "-sp", "affinity"), ("query", "affinity", "-s", "all"),
+                  ("opt", "reassign", "-s", "all"), ("status",), ("list",), ("pause",)):
+        check_failed(lab, 4, *words)
+
+
+@case("on success stderr is empty on a terminal too")
+def terminal(lab):
+    vm = placed(lab)
+    for words in (("query", "affinity", "-s", vm.name), ("status",), ("list",), ("map",), ("show", vm.name),
+                  ("explain", vm.name)):
+        ours, theirs = pty.openpty()
+        done = subprocess.run([lab.daemon.ctl, *words], stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs,
+                              check=False, timeout=10)
+        os.close(theirs)
+        try:
+            noise = os.read(ours, 4096)
+        except OSError:  # nothing was written, and nobody is left to write
+            noise = b""
+        os.close(ours)
+        equal((done.returncode, noise), (0, b""), " ".join(words))
+
+
+@case("our own verbs say what /proc says")
+def own_verbs(lab):
+    vm = placed(lab)
+    cpu = str(vm.cpus()[0])
+    for words in (("list",), ("show", vm.name), ("map",), ("explain", vm.name), ("status",)):
+        code, out, err = said(lab, *words)
+        equal((code, err), (0, ""), " ".join(words))
+        check(out.strip(), "%s says nothing", words)
+        code, out, err = said(lab, *words, "--json")
+        equal((code, err), (0, ""), " ".join(words) + " --json")
+        json.loads(out)
+    check(vm.name in said(lab, "list")[1], "list does not name the VM")
+    check(cpu in said(lab, "show", vm.name)[1], "show does not name CPU %s", cpu)
+    shown = said(lab, "show", vm.name)[1]
+    check(str(vm.threads()[0].tid) in shown, "show does not name the thread: %s", shown)
+
+
+@case("an unknown VM is exit 3 for our own verbs")
+def own_verbs_unknown(lab):
+    lab.daemon.start()
+    for words in (("show", "nobody"), ("explain", "nobody"), ("reassign", "nobody")):
+        check_failed(lab, 3, *words)
+
+
+@case("vas-daemon refuses bad values, names the option and what is legal, and does not start")
+def bad_options(lab):
+    lab.daemon.configure()
+    for option, value in (("--smt", "maybe"), ("-smt", "2"), ("--sched-policy", "bogus"), ("-sp", ""),
+                          ("--dynamic-util-thresh", "101"), ("-daut", "-1"), ("-daut", "x"),
+                          ("--skip-cpuset", "3-1"), ("-scs", "a"), ("--range-affinity", "yes!"), ("--bogus", "1")):
+        answer = lab.daemon.run("start", "server", option, value, timeout=5)
+        check(answer.code == 2, "%s %s: %r", option, value, answer)
+        check(option.lstrip("-") in answer.err, "%s %s is not named: %r", option, value, answer)
+    check(not os.path.exists("/run/vas/vas.sock"), "something was started")
+
+
+@case("vas-daemon takes every documented option, in both forms")
+def good_options(lab):
+    lab.daemon.start("-smt", "true", "-sp", "affinity", "-daut", "85", "-scs", cpu_list(lab.cpus[:1]), "-ra", "true")
+    status = lab.daemon.status()
+    equal((status["smt"], status["skip_cpuset"]), ("true", cpu_list(lab.cpus[:1])), "settings in force")
+    lab.daemon.stop()
+    lab.daemon.start("--smt=false", "--sched-policy=affinity", "--dynamic-util-thresh=0", "--skip-cluster-cpumask=",
+                     "--range-affinity=false")
+    equal(lab.daemon.status()["smt"], "false", "smt")
+
+
+main(__file__)

@@ -1,0 +1,234 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Crashes, stops, restarts, recover, and VMs that are saved or resized."""
+
+import os
+import time
+
+from lab import UNPLUG, case, check, cpu_list, equal, main, wait_until
+from lab.sandbox import LAB
+
+SOON = 1.0
+
+
+def all_masks(vms):
+    return [vm.masks() for vm in vms]
+
+
+def some_rounds(lab, count=3):
+    """Waits for rounds to pass in which nothing should happen."""
+    first = lab.daemon.status()["rounds"]
+    wait_until(lambda: lab.daemon.status()["rounds"] >= first + count, 2 + 1.5 * count)
+
+
+def crowd(lab):
+    """A placed VM, one that is SHARED, and one pinned by its operator."""
+    pair = lab.pair()
+    vms = [lab.vm("pinned", pins={0: str(pair[0])}).start(),
+           lab.vm("owner", cpuset=cpu_list(pair)).start(),
+           lab.vm("shared", vcpus=2, cpuset=cpu_list(pair)).start()]
+    return vms
+
+
+@case("kill -9 and start again: zero writes, no mask changed")
+def crash(lab):
+    vms = crowd(lab)
+    lab.daemon.start()
+    wait_until(vms[1].is_placed, SOON)
+    some_rounds(lab)
+    masks = all_masks(vms)
+    check(lab.daemon.writes(), "the counter of writes counts nothing")
+    lab.daemon.kill()
+    equal(all_masks(vms), masks, "masks without a daemon")
+    lab.daemon.start()
+    some_rounds(lab)
+    equal(lab.daemon.writes(), [], "threads written after the crash")
+    equal(all_masks(vms), masks, "masks after the crash")
+    equal(lab.daemon.verdict(vms[1]), "PLACED", "its placement is still known as ours")
+
+
+@case("kill -9 and start in observe mode: zero writes too")
+def crash_observe(lab):
+    vms = crowd(lab)
+    lab.daemon.start()
+    wait_until(vms[1].is_placed, SOON)
+    masks = all_masks(vms)
+    lab.daemon.kill()
+    lab.daemon.start(settings={"daemon": {"mode": "observe"}})
+    some_rounds(lab)
+    equal((lab.daemon.writes(), all_masks(vms)), ([], masks), "writes and masks")
+
+
+@case("a clean stop: every mask is as before the daemon")
+def clean_stop(lab):
+    vms = crowd(lab)
+    masks = all_masks(vms)
+    lab.daemon.start()
+    wait_until(vms[1].is_placed, SOON)
+    late = lab.vm("late").start()
+    wait_until(lambda: lab.daemon.verdict(late), SOON)
+    lab.daemon.stop()
+    equal(all_masks(vms), masks, "masks")
+    equal(late.masks(), {0: frozenset(lab.cpus)}, "the late VM's mask")
+
+
+@case("a clean stop of a VM whose range has changed meanwhile: its range")
+def clean_stop_new_range(lab):
+    pair = lab.pair()
+    lab.need_cpus(3)
+    vm = lab.vm("a").start()
+    lab.daemon.start()
+    wait_until(vm.is_placed, SOON)
+    lab.virsh("vcpupin", vm.name, "0", cpu_list(pair), "--live")
+    wait_until(lambda: vm.is_placed() and set(vm.cpus()) <= set(pair), SOON)
+    lab.daemon.stop()
+    equal(vm.masks(), {0: frozenset(pair)}, "mask")
+
+
+@case("on-stop = keep leaves the pins, and the next start adopts them")
+def keep(lab):
+    vm = lab.vm("a").start()
+    lab.daemon.start(settings={"daemon": {"on-stop": "keep"}})
+    wait_until(vm.is_placed, SOON)
+    masks = vm.masks()
+    lab.daemon.stop()
+    equal(vm.masks(), masks, "masks after the stop")
+    lab.daemon.start()
+    some_rounds(lab)
+    equal((lab.daemon.writes(), vm.masks()), ([], masks), "writes and masks after the start")
+
+
+@case("a clean stop and a start: every vCPU is back on the CPU that it had")
+def stop_and_start(lab):
+    pair = lab.pair()
+    lab.daemon.start()
+    first = lab.vm("first", cpuset=cpu_list(pair)).start()
+    wait_until(first.is_placed, SOON)
+    second = lab.vm("second", cpuset=cpu_list(pair)).start()
+    wait_until(second.is_placed, SOON)
+    first.destroy()  # a fresh start would give the second VM this CPU
+    masks = second.masks()
+    some_rounds(lab)
+    equal(second.masks(), masks, "a balanced host is left alone")
+    lab.daemon.stop()
+    equal(second.masks(), {0: frozenset(pair)}, "between stop and start")
+    lab.daemon.start()
+    wait_until(lambda: second.masks() == masks, SOON, "the CPU that it had")
+
+
+@case("opt recover: restored, and not taken again until resume")
+def recover(lab):
+    vm = lab.vm("a").start()
+    masks = vm.masks()
+    lab.daemon.start()
+    wait_until(vm.is_placed, SOON)
+    equal(lab.vasctl("opt", "recover").code, 0, "exit code")
+    equal(vm.masks(), masks, "masks right after the answer")
+    some_rounds(lab)
+    equal(vm.masks(), masks, "masks some rounds later")
+    lab.daemon.kill()
+    lab.daemon.start()
+    some_rounds(lab)
+    equal(vm.masks(), masks, "masks after a crash")
+    lab.vasctl("resume")
+    wait_until(vm.is_placed, SOON, "taken again")
+
+
+@case("opt recover without a daemon restores what a killed one left")
+def recover_alone(lab):
+    vm = lab.vm("a").start()
+    masks = vm.masks()
+    lab.daemon.start()
+    wait_until(vm.is_placed, SOON)
+    lab.daemon.kill()
+    answer = lab.vasctl("opt", "recover")
+    equal((answer.code, vm.masks()), (0, masks), "exit code and masks")
+
+
+@case("pause keeps the pins and takes no new VM, also over a crash, until resume")
+def pause(lab):
+    vm = lab.vm("a").start()
+    lab.daemon.start()
+    wait_until(vm.is_placed, SOON)
+    masks = vm.masks()
+    equal(lab.vasctl("pause").code, 0, "exit code")
+    late = lab.vm("late").start()
+    some_rounds(lab)
+    lab.daemon.kill()
+    lab.daemon.start()
+    some_rounds(lab)
+    check(lab.daemon.status()["paused"], "it forgot that it is paused")
+    equal((vm.masks(), late.masks()), (masks, {0: frozenset(lab.cpus)}), "masks")
+    lab.vasctl("resume")
+    wait_until(late.is_placed, SOON)
+
+
+@case("a VM that is saved and restored is placed again")
+def save_restore(lab):
+    lab.daemon.start()
+    vm = lab.vm("a").start()
+    wait_until(vm.is_placed, SOON)
+    lab.virsh("save", vm.name, LAB + "/saved")
+    wait_until(lambda: lab.daemon.status()["vms"] == 0, 2, "a saved VM is no VM")
+    lab.virsh("restore", LAB + "/saved", "--paused")
+    wait_until(vm.is_placed, SOON)
+    os.unlink(LAB + "/saved")
+
+
+@case("setvcpus --live: a new vCPU gets a CPU, and one that goes frees its own")
+def setvcpus(lab):
+    pair = lab.pair()
+    vm = lab.vm("a", vcpus=1, maximum=2, cpuset=cpu_list(pair), boot=UNPLUG).start(paused=False).wait_booted()
+    lab.daemon.start()
+    wait_until(vm.is_placed, SOON)
+    lab.virsh("setvcpus", vm.name, "2", "--live")
+    wait_until(lambda: len(vm.threads()) == 2 and vm.is_placed(), SOON, "the new vCPU is placed")
+    waiting = lab.vm("waiting", cpuset=cpu_list(pair)).start()
+    wait_until(lambda: lab.daemon.verdict(waiting) == "SHARED", SOON)
+    vm.unplug(1)
+    wait_until(lambda: vm.is_placed() and waiting.is_placed(), 10, "both have a CPU of their own")
+    equal(lab.strangers(), [], "CPUs owned twice")
+
+
+@case("observe: decides, says what it would do, writes nothing")
+def observe(lab):
+    vm = lab.vm("a").start()
+    lab.daemon.start(settings={"daemon": {"mode": "observe"}})
+    some_rounds(lab)
+    status = lab.daemon.status()
+    equal((status["mode"], status["moves_done"]), ("observe", 0), "mode and moves")
+    check(status["moves_wanted"] >= 1, "it wants no move")
+    equal((lab.daemon.writes(), vm.masks()), ([], {0: frozenset(lab.cpus)}), "writes and masks")
+
+
+@case("--dry-run writes nothing, --oneshot places once and leaves")
+def oneshot(lab):
+    vm = lab.vm("a").start()
+    lab.daemon.configure()
+    equal(lab.daemon.run("--dry-run").code, 0, "exit code of --dry-run")
+    equal((lab.daemon.writes(), vm.masks()), ([], {0: frozenset(lab.cpus)}), "writes and masks")
+    equal(lab.daemon.run("--oneshot").code, 0, "exit code of --oneshot")
+    check(vm.is_placed(), "--oneshot did not place it: %s", vm.masks())
+
+
+@case("SIGHUP re-reads the settings file")
+def reload(lab):
+    vm = lab.vm("a").start()
+    lab.daemon.start(settings={"daemon": {"mode": "observe"}})
+    some_rounds(lab, 1)
+    lab.daemon.configure({"daemon": {"mode": "act"}})
+    os.kill(lab.daemon.pid, 1)
+    wait_until(vm.is_placed, 2)
+
+
+@case("stopping restores within a second, with many rounds behind it")
+def quick_stop(lab):
+    vms = crowd(lab)
+    lab.daemon.start()
+    wait_until(vms[1].is_placed, SOON)
+    time.sleep(1)
+    seconds = lab.daemon.stop()
+    check(seconds < 1, "it took %.2f s", seconds)
+
+
+main(__file__)
