@@ -16,9 +16,10 @@ typedef struct VmFact {
         char *name;
         int id;              /* libvirt's id of this run */
         bool starting;       /* libvirt has not finished starting it */
-        bool range_named;
-        bool emulator_named;
-        bool over_limit;     /* more vCPUs than VM_VCPUS_MAX */
+        bool range_named;    /* its operator named a cpuset, vcpupin or placement=auto */
+        bool emulator_named; /* ... an emulatorpin or iothreadpin */
+        bool over_limit;     /* more vCPUs than VM_VCPUS_MAX, or its XML is past a limit of
+                              * domain_xml.h: only uuid, name, id and starting are known */
         uint16_t guest_threads;
         uint64_t generation; /* changes whenever anything here changed */
         unsigned n_vcpus;
@@ -36,9 +37,15 @@ typedef struct FactList {
         unsigned n;
         VmFact **vm;
         uint64_t serial;     /* grows with each list */
-        int64_t taken_at_ns; /* CLOCK_MONOTONIC */
+        bool full;           /* nothing in it was read before the last full request */
+        int64_t taken_at_ns; /* CLOCK_MONOTONIC, before the first VM was looked at */
 } FactList;
 
+/* Both take NULL and half-built facts, and return NULL. */
 VmFact *vm_fact_free(VmFact *fact);
 FactList *fact_list_free(FactList *list);
+
 VmFact *vm_fact_copy(const VmFact *fact); /* NULL: out of memory */
+
+/* Whether all but the generation is the same. */
+bool vm_fact_equal(const VmFact *a, const VmFact *b);

@@ -21,7 +21,7 @@ typedef struct LinkStatus {
         LinkState state;
         int64_t since_ns;   /* CLOCK_MONOTONIC of the last change of state */
         int64_t asked_at_ns; /* when the request under way was asked for; 0: none */
-        char error[256];    /* why it is not up; "" when it is */
+        char error[256];    /* one line: why it is not up, or why no list can be read; "" when all is well */
         char uri[256];
         unsigned long version; /* of the hypervisor's libvirt; 0: unknown */
 } LinkStatus;
@@ -36,6 +36,10 @@ int link_new(const char *uri, int notify_fd, Link **ret);
 /*
  * Asks for a fresh list. full: every VM is read anew; else only VMs that are
  * new or that an event named. Requests under way coalesce. Never blocks.
+ *
+ * After an event, and once it is connected, the link asks by itself: whoever
+ * is poked need not ask, only take. A list for an event does not wait for a full
+ * one: the full one is put off until the event has been served.
  */
 void link_request(Link *link, bool full);
 
@@ -48,5 +52,6 @@ FactList *link_take(Link *link);
 
 void link_status(Link *link, LinkStatus *ret);
 
-/* Abandons the link without waiting; safe while libvirt hangs. */
+/* Abandons the link without waiting; safe while libvirt hangs. Nothing is
+ * written to notify_fd afterwards. Takes NULL. */
 void link_abandon(Link *link);

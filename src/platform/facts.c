@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "platform/facts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+
+VmFact *vm_fact_free(VmFact *fact) {
+        if (!fact)
+                return NULL;
+        free(fact->name);
+        free(fact->vcpu);
+        free(fact->range);
+        free(fact->device);
+        free(fact->metadata);
+        free(fact);
+        return NULL;
+}
+
+FactList *fact_list_free(FactList *list) {
+        if (!list)
+                return NULL;
+        for (unsigned i = 0; list->vm && i < list->n; i++)
+                vm_fact_free(list->vm[i]);
+        free(list->vm);
+        free(list);
+        return NULL;
+}
+
+static void fact_cleanup(VmFact **fact) {
+        vm_fact_free(*fact);
+}
+
+/* An array's copy; false: out of memory. No elements are a NULL array. */
+static bool array_copy(const void *from, size_t n, size_t size, void *ret_to) {
+        void *to = NULL;
+
+        if (n > 0) {
+                to = calloc(n, size);
+                if (!to)
+                        return false;
+                memcpy(to, from, n * size);
+        }
+        memcpy(ret_to, &to, sizeof(to));
+        return true;
+}
+
+static bool text_copy(const char *from, char **ret_to) {
+        *ret_to = from ? strdup(from) : NULL;
+        return !from || *ret_to;
+}
+
+VmFact *vm_fact_copy(const VmFact *fact) {
+        CLEANUP(fact_cleanup) VmFact *copy = malloc(sizeof(*copy));
+
+        if (!copy)
+                return NULL;
+        *copy = *fact;
+        copy->name = copy->metadata = NULL;
+        copy->vcpu = NULL;
+        copy->range = NULL;
+        copy->device = NULL;
+        if (!text_copy(fact->name, &copy->name) || !text_copy(fact->metadata, &copy->metadata) ||
+            !array_copy(fact->vcpu, fact->n_vcpus, sizeof(*fact->vcpu), &copy->vcpu) ||
+            !array_copy(fact->range, fact->n_ranges, sizeof(*fact->range), &copy->range) ||
+            !array_copy(fact->device, fact->n_devices, sizeof(*fact->device), &copy->device))
+                return NULL;
+        return STEAL_PTR(copy);
+}
+
+static bool text_equal(const char *a, const char *b) {
+        return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool vcpus_equal(const VmFact *a, const VmFact *b) {
+        if (a->n_vcpus != b->n_vcpus)
+                return false;
+        for (unsigned i = 0; i < a->n_vcpus; i++)
+                if (a->vcpu[i].number != b->vcpu[i].number || a->vcpu[i].guest_cell != b->vcpu[i].guest_cell ||
+                    a->vcpu[i].range != b->vcpu[i].range)
+                        return false;
+        return true;
+}
+
+static bool ranges_equal(const VmFact *a, const VmFact *b) {
+        if (a->n_ranges != b->n_ranges)
+                return false;
+        for (unsigned i = 0; i < a->n_ranges; i++)
+                if (!cpuset_equal(&a->range[i], &b->range[i]))
+                        return false;
+        return true;
+}
+
+static bool devices_equal(const VmFact *a, const VmFact *b) {
+        if (a->n_devices != b->n_devices)
+                return false;
+        for (unsigned i = 0; i < a->n_devices; i++)
+                if (strcmp(a->device[i], b->device[i]) != 0)
+                        return false;
+        return true;
+}
+
+bool vm_fact_equal(const VmFact *a, const VmFact *b) {
+        return a->id == b->id && a->starting == b->starting && a->range_named == b->range_named &&
+               a->emulator_named == b->emulator_named && a->over_limit == b->over_limit &&
+               a->guest_threads == b->guest_threads && a->numatune_named == b->numatune_named &&
+               strcmp(a->uuid, b->uuid) == 0 && text_equal(a->name, b->name) &&
+               text_equal(a->metadata, b->metadata) && cpuset_equal(&a->numatune, &b->numatune) &&
+               vcpus_equal(a, b) && ranges_equal(a, b) && devices_equal(a, b);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the link knows of each running domain, so that an event costs one
+ * listing and the reading of what it named. For the link's own thread.
+ */
+
+#include <libvirt/libvirt.h>
+
+#include "platform/facts.h"
+
+typedef struct CacheEntry {
+        unsigned char uuid[VIR_UUID_BUFLEN];
+        int id;
+        virDomainPtr domain; /* of the last listing */
+        VmFact *fact;        /* NULL: not yet read */
+        bool dirty;          /* must be read before the next list */
+        bool stale;          /* must be read before the next full list */
+        bool gone;           /* found to have stopped since the listing */
+} CacheEntry;
+
+typedef struct LinkCache {
+        unsigned n;
+        CacheEntry *entry;   /* by UUID */
+        uint64_t generation; /* the last one given out */
+        uint64_t serial;     /* of the last list */
+        unsigned probe;      /* whose turn it is to be probed */
+} LinkCache;
+
+void cache_clear(LinkCache *cache);
+
+/* Makes the cache hold exactly the listed domains. Takes over the references
+ * (not the array), also on failure. Returns 0 or -ENOMEM. */
+int cache_sync(LinkCache *cache, virDomainPtr *domain, unsigned n);
+
+/* Gives back the references to libvirt's domains. */
+void cache_release(LinkCache *cache);
+
+void cache_mark(LinkCache *cache, const unsigned char *uuid); /* dirty, if it is there */
+void cache_mark_all(LinkCache *cache);                        /* dirty */
+void cache_mark_stale(LinkCache *cache);                      /* all stale */
+
+/* Takes the fact over as what the entry's domain was found to be. */
+void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact);
+
+/* A copy of everything; NULL: out of memory. */
+FactList *cache_list(LinkCache *cache, bool full, int64_t taken_at_ns);

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The link's caller thread: connects, lists and reads, and may hang in any of it.
+ *
+ * One listing serves all that was asked for or happened before it. What must be
+ * in the next list (new VMs, VMs that an event named) is read first; the rest of
+ * a full list after that, put off whenever an event or a quick request comes, so
+ * that a VM's start never waits for a resync of two thousand others.
+ *
+ * The first event after a quiet time is served at once. In a storm the thread
+ * rests for twice the time that the last list took.
+ *
+ * No event tells of vCPUs that came or went (`virsh setvcpus --live`): each
+ * quick request asks a few VMs, taking turns, how many they have.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "platform/link_cache.h"
+#include "platform/link_private.h"
+#include "util/cleanup.h"
+
+enum {
+        KEEPALIVE_INTERVAL_S = 2, /* a silent libvirtd is given up after interval * (count + 1) */
+        KEEPALIVE_COUNT = 2,
+        PROBES_PER_REQUEST = 64,
+        STALE_AT_LEAST = 4, /* read whatever happens, so that a storm can not put a full list off for ever */
+};
+
+#define BACK_OFF_FIRST_NS INT64_C(200000000)
+#define BACK_OFF_MOST_NS INT64_C(5000000000)
+#define REST_MOST_NS INT64_C(50000000)
+
+typedef struct Caller {
+        Link *link;
+        virConnectPtr connection; /* NULL: none */
+        int callback[LINK_CALLBACKS];
+        LinkCache cache;
+        LinkMarks *marks;      /* swapped with the link's */
+        bool full_pending;     /* a full list is owed */
+        int64_t back_off_ns;   /* to wait after the next failure */
+        int64_t not_before_ns; /* after a failure: nothing is tried before */
+        int64_t rest_until_ns; /* events are not served before */
+} Caller;
+
+static void failed(Caller *caller) {
+        caller->not_before_ns = link_now_ns() + caller->back_off_ns;
+        caller->back_off_ns *= 2;
+        if (caller->back_off_ns > BACK_OFF_MOST_NS)
+                caller->back_off_ns = BACK_OFF_MOST_NS;
+}
+
+static void succeeded(Caller *caller) {
+        caller->not_before_ns = 0;
+        caller->back_off_ns = BACK_OFF_FIRST_NS;
+}
+
+static void say(Caller *caller, LinkState state, const char *error) {
+        pthread_mutex_lock(&caller->link->lock);
+        link_set_state(caller->link, state, error);
+        pthread_mutex_unlock(&caller->link->lock);
+}
+
+/* With the lock held. Waits for a signal, or until then; 0: for ever. */
+static void wait_until(Link *link, int64_t until_ns) {
+        struct timespec until = { .tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000 };
+
+        if (until_ns == 0)
+                pthread_cond_wait(&link->wake, &link->lock);
+        else
+                pthread_cond_timedwait(&link->wake, &link->lock, &until);
+}
+
+/* When the work that is there may be begun: 0 at once, -1 there is none. */
+static int64_t work_due_ns(const Caller *caller, const LinkWork *work) {
+        if (work->quit || work->lost)
+                return 0;
+        if (work->quick || work->full || caller->full_pending)
+                return caller->not_before_ns;
+        if (!work->event)
+                return -1;
+        return caller->not_before_ns > caller->rest_until_ns ? caller->not_before_ns : caller->rest_until_ns;
+}
+
+/* Waits until there is something to do, and takes it together with the marks. */
+static LinkWork wait_for_work(Caller *caller) {
+        Link *link = caller->link;
+        LinkWork work;
+        LinkMarks *marks;
+        int64_t due_ns;
+
+        pthread_mutex_lock(&link->lock);
+        for (;;) {
+                due_ns = work_due_ns(caller, &link->work);
+                if (due_ns >= 0 && due_ns <= link_now_ns())
+                        break;
+                wait_until(link, due_ns < 0 ? 0 : due_ns);
+        }
+        work = link->work;
+        link->work = (LinkWork){ .quit = work.quit, .lost = work.lost };
+        link->listing = work.event || work.quick;
+        marks = link->marks;
+        link->marks = caller->marks;
+        caller->marks = marks;
+        pthread_mutex_unlock(&link->lock);
+        return work;
+}
+
+/* What a failed attempt was for is still to be done. */
+static void give_work_back(Caller *caller, const LinkWork *work) {
+        Link *link = caller->link;
+
+        pthread_mutex_lock(&link->lock);
+        link->work.event |= work->event;
+        link->work.quick |= work->quick;
+        link->listing = false;
+        pthread_mutex_unlock(&link->lock);
+}
+
+static void apply_marks(Caller *caller) {
+        LinkMarks *marks = caller->marks;
+
+        if (marks->all)
+                cache_mark_all(&caller->cache);
+        for (unsigned i = 0; i < marks->n; i++)
+                cache_mark(&caller->cache, marks->uuid[i]);
+        marks->n = 0;
+        marks->all = false;
+}
+
+/* Each step returns 0, or -errno and says why. */
+
+static int list_domains(Caller *caller, char why[LINK_WHY_SIZE]) {
+        virDomainPtr *domains = NULL;
+        int n, r;
+
+        n = virConnectListAllDomains(caller->connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+        if (n < 0) {
+                char error[LINK_WHY_SIZE];
+                virt_error_line(error, sizeof(error));
+                snprintf(why, LINK_WHY_SIZE, "can not list the VMs: %.200s", error);
+                return -EIO;
+        }
+        r = cache_sync(&caller->cache, domains, (unsigned)n);
+        free(domains);
+        return r;
+}
+
+static int read_entry(Caller *caller, CacheEntry *entry, char why[LINK_WHY_SIZE]) {
+        VmFact *fact;
+        int r = domain_read(entry->domain, &fact, why);
+
+        if (r < 0)
+                return r;
+        if (r > 0)
+                entry->gone = true;
+        else
+                cache_update(&caller->cache, entry, fact);
+        return 0;
+}
+
+static int read_dirty(Caller *caller, char why[LINK_WHY_SIZE]) {
+        for (unsigned i = 0; i < caller->cache.n; i++) {
+                CacheEntry *entry = &caller->cache.entry[i];
+                int r = entry->dirty ? read_entry(caller, entry, why) : 0;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* Reads VMs whose number of vCPUs is not what it was. */
+static int probe_some(Caller *caller, char why[LINK_WHY_SIZE]) {
+        LinkCache *cache = &caller->cache;
+        virDomainInfo info;
+        int r;
+
+        for (unsigned i = 0; i < cache->n && i < PROBES_PER_REQUEST; i++) {
+                CacheEntry *entry = &cache->entry[cache->probe++ % cache->n];
+                if (entry->gone || !entry->fact || entry->fact->over_limit)
+                        continue;
+                if (virDomainGetInfo(entry->domain, &info) == 0 && info.nrVirtCpu == entry->fact->n_vcpus)
+                        continue;
+                r = read_entry(caller, entry, why);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static bool something_urgent(Caller *caller) {
+        LinkWork work;
+
+        pthread_mutex_lock(&caller->link->lock);
+        work = caller->link->work;
+        pthread_mutex_unlock(&caller->link->lock);
+        return work.quit || work.lost || work.event || work.quick;
+}
+
+/* Reads on for the full list. 1: put off, something more urgent came. */
+static int read_stale(Caller *caller, char why[LINK_WHY_SIZE]) {
+        for (unsigned i = 0, n_read = 0; i < caller->cache.n; i++) {
+                CacheEntry *entry = &caller->cache.entry[i];
+                if (!entry->stale || entry->gone)
+                        continue;
+                if (n_read++ >= STALE_AT_LEAST && something_urgent(caller))
+                        return 1;
+                int r = read_entry(caller, entry, why);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static bool anything_stale(const LinkCache *cache) {
+        for (unsigned i = 0; i < cache->n; i++)
+                if (cache->entry[i].stale && !cache->entry[i].gone)
+                        return true;
+        return false;
+}
+
+static int hand_out(Caller *caller, bool full, int64_t taken_at_ns) {
+        Link *link = caller->link;
+        FactList *list = cache_list(&caller->cache, full, taken_at_ns), *old;
+
+        if (!list)
+                return -ENOMEM;
+        caller->full_pending &= !full;
+        pthread_mutex_lock(&link->lock);
+        old = link->fresh;
+        link->fresh = list;
+        link->listing = false;
+        if (!caller->full_pending && !link->work.full && !link->work.event && !link->work.quick)
+                link->status.asked_at_ns = 0;
+        link_set_state(link, LINK_UP, "");
+        link_notify(link);
+        pthread_mutex_unlock(&link->lock);
+        fact_list_free(old);
+        return 0;
+}
+
+static int serve(Caller *caller, const LinkWork *work, char why[LINK_WHY_SIZE]) {
+        int64_t began_ns = link_now_ns();
+        int r;
+
+        apply_marks(caller);
+        if (work->full) {
+                cache_mark_stale(&caller->cache);
+                caller->full_pending = true;
+        }
+        r = list_domains(caller, why);
+        if (r == 0)
+                r = read_dirty(caller, why);
+        if (r == 0 && work->quick)
+                r = probe_some(caller, why);
+        if (r < 0)
+                return r;
+        if (!caller->full_pending)
+                return hand_out(caller, false, began_ns);
+        if (!anything_stale(&caller->cache))
+                return hand_out(caller, true, began_ns);
+        if (work->event || work->quick) {
+                r = hand_out(caller, false, began_ns);
+                if (r < 0)
+                        return r;
+        }
+        r = read_stale(caller, why);
+        return r == 0 ? hand_out(caller, true, began_ns) : r;
+}
+
+static void disconnect(Caller *caller) {
+        if (!caller->connection)
+                return;
+        cache_release(&caller->cache);
+        link_events_deregister(caller->connection, caller->callback);
+        (void)virConnectUnregisterCloseCallback(caller->connection, link_on_close);
+        (void)virConnectClose(caller->connection);
+        caller->connection = NULL;
+}
+
+/* Not connected (yet, or any more): says so, and when to try again. */
+static void say_not_up(Caller *caller, const char *what, const char *error) {
+        Link *link = caller->link;
+        char text[sizeof(link->status.error)];
+
+        snprintf(text, sizeof(text), "%s %.100s: %.120s", what, link->uri, error);
+        pthread_mutex_lock(&link->lock);
+        link_set_state(link, link->status.state == LINK_CONNECTING ? LINK_CONNECTING : LINK_DOWN, text);
+        pthread_mutex_unlock(&link->lock);
+        failed(caller);
+}
+
+static void lose_connection(Caller *caller) {
+        char why[sizeof(caller->link->lost_why)];
+
+        pthread_mutex_lock(&caller->link->lock);
+        snprintf(why, sizeof(why), "%s", caller->link->work.lost ? caller->link->lost_why : "it broke");
+        caller->link->work.lost = false;
+        pthread_mutex_unlock(&caller->link->lock);
+        say_not_up(caller, "lost the connection to", why);
+        disconnect(caller);
+}
+
+static void take_rest(Caller *caller, int64_t began_ns) {
+        int64_t now_ns = link_now_ns(), rest_ns = 2 * (now_ns - began_ns);
+
+        caller->rest_until_ns = now_ns + (rest_ns < REST_MOST_NS ? rest_ns : REST_MOST_NS);
+}
+
+static void work_off(Caller *caller, const LinkWork *work) {
+        char why[LINK_WHY_SIZE] = "out of memory";
+        int64_t began_ns = link_now_ns();
+        int r = serve(caller, work, why);
+
+        cache_release(&caller->cache);
+        if (r >= 0) {
+                succeeded(caller);
+                take_rest(caller, began_ns);
+                return;
+        }
+        give_work_back(caller, work);
+        failed(caller);
+        if (virConnectIsAlive(caller->connection) == 1)
+                say(caller, LINK_UP, why);
+        else
+                lose_connection(caller);
+}
+
+static void set_opening(Caller *caller, bool opening) {
+        pthread_mutex_lock(&caller->link->lock);
+        caller->link->opening_since_ns = opening ? link_now_ns() : 0;
+        caller->link->work.lost = false;
+        pthread_mutex_unlock(&caller->link->lock);
+}
+
+/* From here on everything that was known is in doubt. */
+static void begin_anew(Caller *caller) {
+        Link *link = caller->link;
+        unsigned long version;
+
+        if (virConnectGetLibVersion(caller->connection, &version) < 0)
+                version = 0;
+        cache_mark_all(&caller->cache);
+        cache_mark_stale(&caller->cache);
+        caller->full_pending = true;
+        pthread_mutex_lock(&link->lock);
+        link->status.version = version;
+        link->poked = true;
+        if (link->status.asked_at_ns == 0)
+                link->status.asked_at_ns = link_now_ns();
+        link_set_state(link, LINK_UP, "");
+        pthread_mutex_unlock(&link->lock);
+}
+
+static void try_to_connect(Caller *caller) {
+        char error[LINK_WHY_SIZE];
+
+        set_opening(caller, true);
+        caller->connection = virConnectOpenReadOnly(caller->link->uri);
+        virt_error_line(error, sizeof(error));
+        set_opening(caller, false);
+        if (!caller->connection) {
+                say_not_up(caller, "no libvirtd answers at", error);
+                return;
+        }
+        /* Some drivers know neither of the two: such connections can not hang. */
+        (void)virConnectRegisterCloseCallback(caller->connection, link_on_close, caller->link, NULL);
+        (void)virConnectSetKeepAlive(caller->connection, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
+        if (!link_events_register(caller->link, caller->connection, caller->callback)) {
+                virt_error_line(error, sizeof(error));
+                disconnect(caller);
+                say_not_up(caller, "no events from", error);
+                return;
+        }
+        begin_anew(caller);
+}
+
+/* Waits for the next attempt to connect; false: the link was abandoned. */
+static bool wait_for_attempt(Caller *caller) {
+        Link *link = caller->link;
+        bool quit;
+
+        pthread_mutex_lock(&link->lock);
+        while (!link->work.quit && link_now_ns() < caller->not_before_ns)
+                wait_until(link, caller->not_before_ns);
+        quit = link->work.quit;
+        pthread_mutex_unlock(&link->lock);
+        return !quit;
+}
+
+static void run(Caller *caller) {
+        LinkWork work;
+
+        for (;;) {
+                if (!caller->connection) {
+                        if (!wait_for_attempt(caller))
+                                return;
+                        try_to_connect(caller);
+                        continue;
+                }
+                work = wait_for_work(caller);
+                if (work.quit)
+                        return;
+                if (work.lost)
+                        lose_connection(caller);
+                else
+                        work_off(caller, &work);
+        }
+}
+
+static void end(Caller *caller) {
+        Link *link = caller->link;
+
+        disconnect(caller);
+        cache_clear(&caller->cache);
+        free(caller->marks);
+        pthread_mutex_lock(&link->lock);
+        link->caller_ended = true;
+        pthread_mutex_unlock(&link->lock);
+        (void)eventfd_write(link->loop_fd, 1);
+        link_leave(link);
+}
+
+void *link_caller_main(void *link) {
+        Caller caller = { .link = link, .back_off_ns = BACK_OFF_FIRST_NS };
+
+        caller.marks = calloc(1, sizeof(*caller.marks));
+        if (caller.marks)
+                run(&caller);
+        else
+                say(&caller, LINK_CONNECTING, "out of memory");
+        end(&caller);
+        return NULL;
+}
