@@ -22,7 +22,7 @@ def vm_life(lab):
 def isolation(lab):
     lab.vm("a").start()
     names = lab.virsh("list", "--all", "--name").split()
-    check(all(n.startswith(run_id()) for n in names), "strangers among %s", names)
+    check(all(n.endswith(run_id()) for n in names), "strangers among %s", names)
     pids = [int(p) for p in os.listdir("/proc") if p.isdigit()]
     check(len(pids) < 40, "this is not a PID namespace of its own: %d processes", len(pids))
 

@@ -104,8 +104,8 @@ def main(file, subject=None):
     build = os.path.abspath(args.build)
     reason = missing()
     if reason:
-        print("1..0 # SKIP %s" % reason)
-        sys.exit(0)
+        print("%s: %s" % (parser.prog, reason) if subject else "1..0 # SKIP %s" % reason)
+        sys.exit(1 if subject else 0)
 
     def inside():
         lab = Lab(build)

@@ -83,7 +83,7 @@ class Vm:
                  boot=None, memory=32, cells=None, kind="qemu"):
         self.libvirtd = libvirtd
         self.short = short
-        self.name = "%s-%s" % (run_id(), short)
+        self.name = "%s-%s" % (short, run_id())
         self.uuid = str(uuid.uuid4())
         self.vcpus = vcpus
         if boot and _machine()[1] != "pc":
