@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "ctl/ctl.h"
+
+const Verb verbs[] = {
+        {NULL, "status", "", "the daemon, its VMs and the host on one screen", NULL, true, run_status},
+        {NULL, "list", "", "the VMs: verdict, nodes, clusters, CPUs",
+         "CLUSTERS: how many it spans, and in brackets the fewest that its range allows.\n"
+         "VERDICT:\n"
+         "  PLACED       every vCPU has its own CPU, on the fewest clusters\n"
+         "  SPREAD       every vCPU has its own CPU, on more clusters than that\n"
+         "  SHARED       not exclusively placed: runs on what nobody owns, or its range\n"
+         "  PINNED       its operator bound every vCPU to one CPU\n"
+         "  FOREIGN      somebody else narrowed its threads before the daemon came\n"
+         "  EXCLUDED     the configuration says: not managed\n"
+         "  UNPLACEABLE  some vCPU has no CPU that it may use\n"
+         "  CONTESTED    somebody else keeps changing its masks\n"
+         "  UNSEEN       libvirt knows it, but its threads can not be seen",
+         true, run_list},
+        {NULL, "show", "VM", "one VM's vCPUs: thread, CPU, masks, run delay",
+         "VM is a name or a UUID.\n"
+         "MASK: where the kernel lets the thread run. ALLOWED: its range without CPUs that\n"
+         "are offline, in skip-cpuset, or not in its cpuset. DELAY: for how long, in all,\n"
+         "the thread was ready to run and had to wait.",
+         true, run_show},
+        {NULL, "map", "", "the host as a picture: who owns which CPU",
+         "Each CPU is one sign, or two where the VMs are many: its owner's letters, or\n"
+         "  .  free                       #  in skip-cpuset: never given to a vCPU\n"
+         "  %  isolated by the kernel     !  claimed by two vCPUs\n"
+         "[...] is a cluster; where cores have several threads, each core stands apart.",
+         true, run_map},
+        {NULL, "explain", "VM", "why a VM is where it is, and what would help", "VM is a name or a UUID.",
+         true, run_explain},
+        {NULL, "pause", "", "keep all pins, move nothing until resume", NULL, false, run_pause},
+        {NULL, "resume", "", "act again", NULL, false, run_resume},
+        {NULL, "reassign", "VM|all [--dry-run]", "place anew, as well as it can be done",
+         "Without regard to move credits and cool-down. VM is a name or a UUID; a VM that is\n"
+         "named is taken over if it is FOREIGN.\n"
+         "  --dry-run   say what would move, and move nothing",
+         true, run_reassign},
+        {NULL, "recover", "", "give all threads the masks from before, and pause",
+         "Without a daemon this runs \"vas-daemon recover\", which needs the right to change\n"
+         "the threads.",
+         false, run_recover},
+        {"set", "config", "-sp|--sched-policy affinity|dynamicAffinity", "set the scheduling policy",
+         "Also understood: static (affinity), dynamic (dynamicAffinity), cluster.", false, run_set_config},
+        {"query", "affinity", "-s|--scope all|UUID|NAME", "which vCPU has which CPU, as JSON",
+         "Prints one line of JSON: an object by UUID.", false, run_query_affinity},
+        {"opt", "reassign", "-s|--scope all|UUID|NAME", "place all VMs or one VM anew", NULL, false,
+         run_opt_reassign},
+        {"opt", "recover", "", "restore the masks from before the daemon, and pause", NULL, false,
+         run_opt_recover},
+};
+const size_t n_verbs = sizeof(verbs) / sizeof(verbs[0]);
