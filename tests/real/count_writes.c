@@ -2,14 +2,17 @@
 
 /*
  * Preloaded into the daemon under test: notes each affinity mask that it sets,
- * on any thread but its own, as a line in the file named by VAS_COUNT_WRITES.
+ * on any thread but its own, as a line in the file named by VAS_COUNT_WRITES:
+ * the thread, and when the call had returned (CLOCK_REALTIME, nanoseconds).
  */
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *mask)
@@ -18,10 +21,15 @@ int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *mask)
         const char *path = getenv("VAS_COUNT_WRITES");
         *(void **)&real = dlsym(RTLD_NEXT, "sched_setaffinity");
 
+        int result = real(tid, size, mask);
+        int error = errno;
         int fd = tid != 0 && path != NULL ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
         if (fd >= 0) {
-                dprintf(fd, "%d\n", (int)tid);
+                struct timespec now;
+                clock_gettime(CLOCK_REALTIME, &now);
+                dprintf(fd, "%d %lld\n", (int)tid, now.tv_sec * 1000000000LL + now.tv_nsec);
                 close(fd);
         }
-        return real(tid, size, mask);
+        errno = error;
+        return result;
 }

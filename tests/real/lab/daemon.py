@@ -113,8 +113,13 @@ class Daemon:
     def writes(self):
         """The threads whose masks the daemon has set since its start, one for
         each call that it made."""
+        return [tid for tid, _ in self.timed_writes()]
+
+    @staticmethod
+    def timed_writes():
+        """(thread, seconds since the epoch) of each call."""
         with open(WRITES, encoding="ascii") as f:
-            return [int(line) for line in f]
+            return [(int(tid), int(ns) / 1e9) for tid, ns in map(str.split, f)]
 
     def log(self):
         with open(LOG, encoding="utf-8", errors="replace") as f:
