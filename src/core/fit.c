@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Where a group of vCPUs fits among the free CPUs.
+ *
+ * Within a node: every cluster with room is an option. Clusters that the VM
+ * uses anyhow come first, then those where its vCPUs stand (staying costs
+ * nothing), then the smallest clusters that together still suffice, so that
+ * large holes stay large for those who need them.
+ */
+
+#include "core/work.h"
+
+#include <assert.h>
+#include <limits.h>
+
+enum { KEPT_TRIED_MAX = 5 }; /* clusters that a group stands in: all subsets of so many are tried */
+
+static unsigned cluster_room(const PlanWork *work, const Group *group, unsigned cluster) {
+        const Cluster *c = &work->topology->cluster[cluster];
+
+        if (work->board.cluster_free[cluster] == 0)
+                return 0;
+        return slots_count_both(&work->board.free, &work->allowed[group->allowed].slots, c->first_slot, c->n_cpus);
+}
+
+/* Marks the clusters and nodes that the VM uses already. */
+static void mark_base(PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+
+        work->stamp++;
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
+                const VcpuWork *w = &work->vcpu[i];
+                int slot = w->class == VCPU_MOVABLE ? w->seat : w->stand;
+
+                if (slot == NO_SLOT)
+                        continue;
+                work->cluster_mark[work->topology->cpu[slot].cluster] = work->stamp;
+                work->node_mark[work->topology->cpu[slot].node] = work->stamp;
+        }
+}
+
+static bool stand_is_open(const PlanWork *work, uint32_t vcpu) {
+        int stand = work->vcpu[vcpu].stand;
+
+        return stand != NO_SLOT && slot_is_free(&work->board, (unsigned)stand);
+}
+
+/* Counts for each cluster how many of the group could stay where they stand. */
+static void mark_kept(PlanWork *work, const Group *group) {
+        for (unsigned i = 0; i < group->n; i++) {
+                uint32_t vcpu = work->member[group->first_member + i];
+                unsigned cluster;
+
+                if (!stand_is_open(work, vcpu))
+                        continue;
+                cluster = work->topology->cpu[work->vcpu[vcpu].stand].cluster;
+                if (work->kept_mark[cluster] != work->stamp)
+                        work->kept[cluster] = 0;
+                work->kept_mark[cluster] = work->stamp;
+                work->kept[cluster]++;
+        }
+}
+
+/* Collects the node's options; returns their number, and the room of all. */
+static unsigned node_options(PlanWork *work, const Group *group, unsigned node, unsigned *ret_room) {
+        const Node *nd = &work->topology->node[node];
+        const Allowed *allowed = &work->allowed[group->allowed];
+        unsigned first = nd->first_cluster, end = first + nd->n_clusters, n = 0;
+
+        *ret_room = 0;
+        if (first < allowed->first_cluster)
+                first = allowed->first_cluster;
+        if (end > allowed->end_cluster)
+                end = allowed->end_cluster;
+        for (unsigned c = first; c < end; c++) {
+                unsigned room = cluster_room(work, group, c);
+
+                if (room == 0)
+                        continue;
+                work->option[n++] = (Option){
+                        .cluster = (uint16_t)c,
+                        .room = (uint16_t)room,
+                        .kept = work->kept_mark[c] == work->stamp ? work->kept[c] : 0,
+                        .free = work->board.cluster_free[c],
+                        .base = work->cluster_mark[c] == work->stamp,
+                };
+                *ret_room += room;
+        }
+        return n;
+}
+
+static bool option_before(const Option *a, const Option *b) {
+        if (a->room != b->room)
+                return a->room < b->room;
+        if (a->free != b->free)
+                return a->free < b->free;
+        return a->cluster < b->cluster;
+}
+
+static void options_sort(Option *option, unsigned n) {
+        for (unsigned gap = n / 2; gap > 0; gap /= 2)
+                for (unsigned i = gap; i < n; i++) {
+                        Option o = option[i];
+                        unsigned j = i;
+
+                        for (; j >= gap && option_before(&o, &option[j - gap]); j -= gap)
+                                option[j] = option[j - gap];
+                        option[j] = o;
+                }
+}
+
+/* Chooses up to span of the sorted options that are not chosen yet, the
+ * smallest that still suffice for n. */
+static bool options_fill(Option *option, unsigned n_options, unsigned n, unsigned span) {
+        while (n > 0) {
+                unsigned top = 0, left = span, pick = n_options;
+
+                if (span == 0)
+                        return false;
+                for (unsigned i = n_options; i > 0 && left > 1; i--)
+                        if (!option[i - 1].chosen) {
+                                top += option[i - 1].room;
+                                left--;
+                        }
+                for (unsigned i = 0; i < n_options && pick == n_options; i++)
+                        if (!option[i].chosen && option[i].room + top >= n)
+                                pick = i;
+                if (pick == n_options)
+                        return false;
+                option[pick].chosen = true;
+                n = n > option[pick].room ? n - option[pick].room : 0;
+                span--;
+        }
+        return true;
+}
+
+static int64_t cube(int64_t n) {
+        return n * n * n;
+}
+
+/* Divides n over the chosen options: what is kept stays, then the fullest
+ * clusters are filled up, so that what remains free remains in one piece. */
+static void options_divide(const PlanWork *work, const Group *group, const Option *option, unsigned n_options,
+                           unsigned n, unsigned node, Fit *ret) {
+        unsigned kept = 0, stand = 0;
+
+        ret->n_parts = 0;
+        ret->span_more = 0;
+        ret->loss = 0;
+        ret->nodes_more = work->node_mark[node] != work->stamp;
+        for (unsigned i = 0; i < n_options; i++)
+                if (option[i].chosen)
+                        kept += option[i].kept;
+        if (kept > n)
+                kept = n;
+        n -= kept;
+        for (unsigned i = 0; i < n_options; i++) {
+                unsigned keep = option[i].kept < kept ? option[i].kept : kept, take;
+
+                if (!option[i].chosen)
+                        continue;
+                take = option[i].room - keep < n ? option[i].room - keep : n;
+                kept -= keep;
+                n -= take;
+                take += keep;
+                if (take == 0)
+                        continue;
+                assert(ret->n_parts < FIT_PARTS_MAX);
+                ret->part[ret->n_parts].cluster = option[i].cluster;
+                ret->part[ret->n_parts++].take = (uint16_t)take;
+                ret->span_more += !option[i].base;
+                ret->loss += cube(option[i].free) - cube((int64_t)option[i].free - take);
+                stand += keep;
+        }
+        assert(n == 0);
+        ret->cost_milli = 0;
+        for (unsigned i = 0; i < group->n; i++) {
+                int slot = work->vcpu[work->member[group->first_member + i]].stand;
+
+                if (slot != NO_SLOT)
+                        ret->cost_milli += work->topology->cpu[slot].node == node ? COST_IN_NODE : COST_CROSS_NODE;
+        }
+        ret->cost_milli -= (int64_t)stand * COST_IN_NODE;
+}
+
+static int fit_compare(const Fit *a, const Fit *b) {
+        if (a->nodes_more != b->nodes_more)
+                return a->nodes_more < b->nodes_more ? -1 : 1;
+        if (a->span_more != b->span_more)
+                return a->span_more < b->span_more ? -1 : 1;
+        if (a->cost_milli != b->cost_milli)
+                return a->cost_milli < b->cost_milli ? -1 : 1;
+        return (a->loss > b->loss) - (a->loss < b->loss);
+}
+
+/* The clusters (indexes into option[]) where most of the group stands. */
+static unsigned options_most_kept(const Option *option, unsigned n_options, unsigned *ret) {
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < n_options; i++) {
+                unsigned j;
+
+                if (option[i].kept == 0 || option[i].base)
+                        continue;
+                if (n == KEPT_TRIED_MAX && option[ret[n - 1]].kept >= option[i].kept)
+                        continue;
+                if (n < KEPT_TRIED_MAX)
+                        n++;
+                for (j = n - 1; j > 0 && option[ret[j - 1]].kept < option[i].kept; j--)
+                        ret[j] = ret[j - 1];
+                ret[j] = i;
+        }
+        return n;
+}
+
+/* Tries one subset of the clusters where the group stands. */
+static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned n, unsigned node,
+                       unsigned span, const unsigned *stands, unsigned n_stands, unsigned subset, Fit *ret) {
+        unsigned room = 0;
+
+        if ((unsigned)__builtin_popcount(subset) > span)
+                return false;
+        for (unsigned i = 0; i < n_options; i++)
+                work->option[i].chosen = work->option[i].base;
+        for (unsigned i = 0; i < n_stands; i++)
+                if (subset >> i & 1)
+                        work->option[stands[i]].chosen = true;
+        for (unsigned i = 0; i < n_options; i++)
+                if (work->option[i].chosen)
+                        room += work->option[i].room;
+        if (room < n && !options_fill(work->option, n_options, n - room, span - (unsigned)__builtin_popcount(subset)))
+                return false;
+        options_divide(work, group, work->option, n_options, n, node, ret);
+        return true;
+}
+
+/* The best place for n of the group in one node. Marks must be set. */
+static bool node_fit(PlanWork *work, const Group *group, unsigned n, unsigned node, unsigned span, Fit *ret) {
+        unsigned room, stands[KEPT_TRIED_MAX], n_stands, n_options = node_options(work, group, node, &room);
+        bool found = false;
+
+        if (room < n)
+                return false;
+        options_sort(work->option, n_options);
+        n_stands = options_most_kept(work->option, n_options, stands);
+        for (unsigned subset = 0; subset < 1u << n_stands; subset++) {
+                if (!subset_fit(work, group, n_options, n, node, span, stands, n_stands, subset, &work->trial))
+                        continue;
+                if (!found || fit_compare(&work->trial, ret) < 0)
+                        *ret = work->trial;
+                found = true;
+        }
+        return found;
+}
+
+bool group_fit(PlanWork *work, const Group *group, unsigned span_more, Fit *ret) {
+        bool found = false;
+
+        mark_base(work, group->vm);
+        mark_kept(work, group);
+        for (unsigned node = 0; node < work->topology->n_nodes; node++) {
+                if (work->board.node_free[node] < group->n || !vm_may_use_node(work, group->vm, node) ||
+                    !node_fit(work, group, group->n, node, span_more, &work->part))
+                        continue;
+                if (!found || fit_compare(&work->part, ret) < 0)
+                        *ret = work->part;
+                found = true;
+        }
+        return found;
+}
+
+static unsigned node_room(const PlanWork *work, const Group *group, unsigned node) {
+        const Node *nd = &work->topology->node[node];
+
+        if (!vm_may_use_node(work, group->vm, node))
+                return 0;
+        return slots_count_both(&work->board.free, &work->allowed[group->allowed].slots, nd->first_slot, nd->n_cpus);
+}
+
+/* Nodes for the whole group around one of them, nearest first. Returns how
+ * many are needed, 0 when all do not suffice. */
+static unsigned nodes_around(const PlanWork *work, const Group *group, unsigned start, uint16_t *ret_node,
+                             unsigned *ret_distance) {
+        const Topology *topology = work->topology;
+        bool used[NODES_MAX] = {false};
+        unsigned left = group->n, n = 0;
+
+        *ret_distance = 0;
+        for (unsigned next = start; left > 0;) {
+                unsigned room = node_room(work, group, next), best = UINT_MAX, best_room = 0;
+
+                used[next] = true;
+                if (room > 0) {
+                        ret_node[n++] = (uint16_t)next;
+                        *ret_distance += topology->distance[start][next];
+                        left -= room < left ? room : left;
+                }
+                for (unsigned i = 0; i < topology->n_nodes; i++) {
+                        unsigned r = used[i] ? 0 : node_room(work, group, i);
+
+                        if (r == 0)
+                                continue;
+                        if (best == UINT_MAX || topology->distance[start][i] < topology->distance[start][best] ||
+                            (topology->distance[start][i] == topology->distance[start][best] && r > best_room)) {
+                                best = i;
+                                best_room = r;
+                        }
+                }
+                if (left > 0 && best == UINT_MAX)
+                        return 0;
+                next = best;
+        }
+        return n;
+}
+
+static void fit_add(Fit *fit, const Fit *more) {
+        for (unsigned i = 0; i < more->n_parts; i++)
+                fit->part[fit->n_parts++] = more->part[i];
+        fit->span_more += more->span_more;
+        fit->nodes_more += more->nodes_more;
+        fit->loss += more->loss;
+}
+
+bool group_fit_nodes(PlanWork *work, const Group *group, Fit *ret) {
+        uint16_t node[NODES_MAX], best_node[NODES_MAX];
+        unsigned best = UINT_MAX, best_distance = 0, left = group->n;
+
+        for (unsigned start = 0; start < work->topology->n_nodes; start++) {
+                unsigned distance, n;
+
+                if (node_room(work, group, start) == 0)
+                        continue;
+                n = nodes_around(work, group, start, node, &distance);
+                if (n == 0 || n > best || (n == best && distance >= best_distance))
+                        continue;
+                best = n;
+                best_distance = distance;
+                for (unsigned i = 0; i < n; i++)
+                        best_node[i] = node[i];
+        }
+        if (best == UINT_MAX)
+                return false;
+        mark_base(work, group->vm);
+        mark_kept(work, group);
+        *ret = (Fit){0};
+        for (unsigned i = 0; i < best; i++) {
+                unsigned room = node_room(work, group, best_node[i]), n = room < left ? room : left;
+                bool found = false;
+
+                for (unsigned span = 0; !found && span <= n; span++)
+                        found = node_fit(work, group, n, best_node[i], span, &work->part);
+                assert(found);
+                fit_add(ret, &work->part);
+                left -= n;
+        }
+        return left == 0;
+}
+
+unsigned group_span_needed(PlanWork *work, const Group *group) {
+        unsigned clusters, nodes, best = UINT_MAX;
+        bool base = false;
+
+        mark_base(work, group->vm);
+        for (unsigned node = 0; node < work->topology->n_nodes; node++)
+                base |= work->node_mark[node] == work->stamp;
+        if (!base && !work->vm[group->vm].bound) {
+                allowed_minimum(work, group->allowed, group->n, vm_grain(work, group->vm), &clusters, &nodes);
+                return nodes == 1 ? clusters : UINT_MAX;
+        }
+        for (unsigned node = 0; node < work->topology->n_nodes; node++) {
+                const Node *nd = &work->topology->node[node];
+                uint16_t count[CPUS_MAX + 1] = {0};
+                unsigned left = group->n, span = 0;
+
+                if (!vm_may_use_node(work, group->vm, node))
+                        continue;
+                for (unsigned c = nd->first_cluster; c < (unsigned)nd->first_cluster + nd->n_clusters; c++) {
+                        unsigned capacity = allowed_capacity(work, group->allowed, c, vm_grain(work, group->vm));
+
+                        if (work->cluster_mark[c] == work->stamp)
+                                left -= capacity < left ? capacity : left;
+                        else
+                                count[capacity]++;
+                }
+                for (unsigned capacity = CPUS_MAX; left > 0 && capacity > 0; capacity--)
+                        for (unsigned i = 0; left > 0 && i < count[capacity]; i++) {
+                                left -= capacity < left ? capacity : left;
+                                span++;
+                        }
+                if (left == 0 && span < best)
+                        best = span;
+        }
+        return best;
+}
+
+/* How good a slot is for one more vCPU of the VM: lower is better. Own cores
+ * first, then idle ones, then those of strangers; the host's first core last. */
+static unsigned slot_grade(const PlanWork *work, uint32_t vm, unsigned slot) {
+        const Core *core = &work->topology->core[work->topology->cpu[slot].core];
+        unsigned grade = work->board.core_used[work->topology->cpu[slot].core] ? 0 : 2;
+
+        for (unsigned i = core->first_slot; i < (unsigned)core->first_slot + core->n_cpus; i++) {
+                int32_t owner = work->board.owner[i];
+
+                if (owner != NOBODY && work->snapshot->vcpu[owner].vm != vm)
+                        grade = 4;
+                if (work->topology->cpu[i].os == 0)
+                        grade |= 1;
+        }
+        return grade;
+}
+
+static int cluster_pick(const PlanWork *work, const Group *group, unsigned cluster) {
+        const Cluster *c = &work->topology->cluster[cluster];
+        unsigned best_grade = UINT_MAX;
+        int best = NO_SLOT;
+
+        for (unsigned slot = c->first_slot; slot < (unsigned)c->first_slot + c->n_cpus; slot++) {
+                unsigned grade;
+
+                if (!slot_is_free(&work->board, slot) || !slots_have(&work->allowed[group->allowed].slots, slot))
+                        continue;
+                grade = slot_grade(work, group->vm, slot);
+                if (grade < best_grade) {
+                        best_grade = grade;
+                        best = (int)slot;
+                }
+        }
+        return best;
+}
+
+static int member_cluster(const PlanWork *work, uint32_t vcpu) {
+        int stand = work->vcpu[vcpu].stand;
+
+        return stand == NO_SLOT ? -1 : work->topology->cpu[stand].cluster;
+}
+
+/* Seats up to take members in a cluster. pass 0: where they stand; 1: those
+ * that stand in the same cluster; 2: any. Returns how many it seated. */
+static unsigned part_seat(PlanWork *work, const Group *group, unsigned cluster, unsigned take, unsigned pass) {
+        unsigned seated = 0;
+
+        for (unsigned i = 0; i < group->n && seated < take; i++) {
+                uint32_t vcpu = work->member[group->first_member + i];
+                int slot;
+
+                if (work->vcpu[vcpu].seat != NO_SLOT ||
+                    (pass < 2 && member_cluster(work, vcpu) != (int)cluster))
+                        continue;
+                if (pass == 0 && !stand_is_open(work, vcpu))
+                        continue;
+                slot = pass == 0 ? work->vcpu[vcpu].stand : cluster_pick(work, group, cluster);
+                assert(slot != NO_SLOT);
+                board_seat(work, vcpu, slot);
+                seated++;
+        }
+        return seated;
+}
+
+void group_seat(PlanWork *work, const Group *group, const Fit *fit) {
+        uint16_t left[FIT_PARTS_MAX];
+
+        for (unsigned i = 0; i < fit->n_parts; i++)
+                left[i] = fit->part[i].take;
+        for (unsigned pass = 0; pass < 3; pass++)
+                for (unsigned i = 0; i < fit->n_parts; i++)
+                        left[i] = (uint16_t)(left[i] -
+                                             part_seat(work, group, fit->part[i].cluster, left[i], pass));
+}

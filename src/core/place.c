@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Placing a VM: each group in one node on the fewest clusters, else in one
+ * node, else over the fewest nodes. A VM is seated as a whole or not at all.
+ */
+
+#include "core/work.h"
+
+#include <assert.h>
+#include <limits.h>
+
+bool vm_is_complete(const PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++)
+                if (work->vcpu[i].class == VCPU_MOVABLE && work->vcpu[i].seat == NO_SLOT)
+                        return false;
+        return true;
+}
+
+bool vm_may_use_node(const PlanWork *work, uint32_t vm, unsigned node) {
+        const VmWork *vw = &work->vm[vm];
+
+        return !vw->bound || (vw->node[node / 64] >> (node % 64) & 1);
+}
+
+Grain vm_grain(const PlanWork *work, uint32_t vm) {
+        (void)work;
+        (void)vm;
+        return GRAIN_THREAD;
+}
+
+void vm_unseat(PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++)
+                if (work->vcpu[i].class == VCPU_MOVABLE && work->vcpu[i].seat != NO_SLOT)
+                        board_unseat(work, i);
+}
+
+int64_t vm_cost(const PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+        const Cpu *cpu = work->topology->cpu;
+        int64_t cost = 0;
+
+        if (work->vm[vm].forced)
+                return 0;
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
+                const VcpuWork *w = &work->vcpu[i];
+
+                if (w->class != VCPU_MOVABLE || w->stand == NO_SLOT || w->seat == NO_SLOT || w->seat == w->stand)
+                        continue;
+                if (cpu[w->seat].node != cpu[w->stand].node)
+                        cost += COST_CROSS_NODE;
+                else if (cpu[w->seat].cluster != cpu[w->stand].cluster)
+                        cost += COST_IN_NODE;
+                else
+                        cost += COST_IN_CLUSTER;
+        }
+        return cost;
+}
+
+Span vm_span(PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+        Span span = {0, 0};
+
+        work->stamp++;
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
+                const VcpuWork *w = &work->vcpu[i];
+                int slot = w->class == VCPU_MOVABLE ? w->seat : w->stand;
+                const Cpu *cpu = &work->topology->cpu[slot == NO_SLOT ? 0 : slot];
+
+                if (slot == NO_SLOT)
+                        continue;
+                span.clusters += work->cluster_mark[cpu->cluster] != work->stamp;
+                span.nodes += work->node_mark[cpu->node] != work->stamp;
+                work->cluster_mark[cpu->cluster] = work->stamp;
+                work->node_mark[cpu->node] = work->stamp;
+        }
+        return span;
+}
+
+static unsigned group_seated(const PlanWork *work, const Group *group) {
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < group->n; i++)
+                n += work->vcpu[work->member[group->first_member + i]].seat != NO_SLOT;
+        return n;
+}
+
+/* The part of a group that has no seat, as a group of its own at the end of
+ * the member list. */
+static Group group_rest(PlanWork *work, const Group *group) {
+        Group rest = *group;
+
+        rest.first_member = work->n_members;
+        rest.n = 0;
+        for (unsigned i = 0; i < group->n; i++) {
+                uint32_t vcpu = work->member[group->first_member + i];
+
+                if (work->vcpu[vcpu].seat == NO_SLOT)
+                        work->member[rest.first_member + rest.n++] = vcpu;
+        }
+        return rest;
+}
+
+static bool group_place(PlanWork *work, const Group *group) {
+        unsigned needed = group_span_needed(work, group);
+
+        if (needed != UINT_MAX)
+                for (unsigned span = needed; span <= group->n; span++)
+                        if (group_fit(work, group, span, &work->fit)) {
+                                group_seat(work, group, &work->fit);
+                                return true;
+                        }
+        if (!group_fit_nodes(work, group, &work->fit))
+                return false;
+        group_seat(work, group, &work->fit);
+        return true;
+}
+
+/* Seats what has no seat yet. False, and nothing changed, when that can not be. */
+bool vm_place(PlanWork *work, uint32_t vm) {
+        const VmWork *vw = &work->vm[vm];
+        uint32_t mark = board_mark(work);
+
+        for (unsigned g = 0; g < vw->n_groups; g++) {
+                const Group *group = &work->group[vw->first_group + g];
+                unsigned seated = group_seated(work, group);
+                Group rest;
+
+                if (seated == group->n)
+                        continue;
+                rest = seated ? group_rest(work, group) : *group;
+                if (!group_place(work, &rest)) {
+                        board_roll_back(work, mark);
+                        return false;
+                }
+        }
+        return true;
+}
+
+static bool vm_has_seat(const PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++)
+                if (work->vcpu[i].class == VCPU_MOVABLE && work->vcpu[i].seat != NO_SLOT)
+                        return true;
+        return false;
+}
+
+static bool vm_is_known(const PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++)
+                if (work->vcpu[i].known)
+                        return true;
+        return false;
+}
+
+/* Who is served first: VMs that lost a seat, then those that arrive, then
+ * those that have been waiting. */
+typedef enum Turn { TURN_YIELD, TURN_ARRIVAL, TURN_WAITING, TURNS } Turn;
+
+static Turn vm_turn(const PlanWork *work, uint32_t vm) {
+        if (vm_has_seat(work, vm))
+                return TURN_YIELD;
+        return vm_is_known(work, vm) ? TURN_WAITING : TURN_ARRIVAL;
+}
+
+static bool vm_waits(const PlanWork *work, uint32_t vm) {
+        return work->vm[vm].kind == VERDICT_PLACED && !work->vm[vm].exclusive;
+}
+
+/* A VM that can not have CPUs of its own for all vCPUs gives up those it has. */
+static bool vm_place_or_share(PlanWork *work, uint32_t vm) {
+        VmWork *vw = &work->vm[vm];
+
+        vw->exclusive = vm_place(work, vm);
+        if (!vw->exclusive)
+                vm_unseat(work, vm);
+        if (!vw->exclusive && vw->bound_by_seats) {
+                vw->bound = vw->bound_by_seats = false; /* it has lost them, and its memory is unknown */
+                vw->forced = true;
+                vw->exclusive = vm_place(work, vm);
+        }
+        return vw->exclusive;
+}
+
+/* Returns whether any VM found a place. */
+bool work_place_all(PlanWork *work) {
+        bool placed = false;
+
+        for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
+                if (work->vm[vm].kind == VERDICT_PLACED)
+                        work->vm[vm].exclusive = vm_is_complete(work, vm);
+        for (Turn turn = TURN_YIELD; turn < TURNS; turn++)
+                for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
+                        if (vm_waits(work, vm) && vm_turn(work, vm) == turn)
+                                placed |= vm_place_or_share(work, vm);
+        return placed;
+}

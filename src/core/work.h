@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The planner's own data, shared by its files and by nobody else.
+ *
+ * All of it lives in PlanWork, which the caller allocates once. Nothing in it
+ * is cleared as a whole: each round touches what its host and VMs need.
+ *
+ * Vocabulary: a vCPU's *seat* is the slot that it owns on the board while the
+ * plan is made; its *stand* is the seat that it had when the round began. The
+ * board can be changed on trial: every change is written to a journal, and a
+ * trial that is given up is rolled back.
+ */
+
+#include "core/plan.h"
+
+enum {
+        SLOT_WORDS = CPUS_MAX / 64,
+        ALLOWED_MAX = 16384,
+        MEMO_SIZE = 16,
+        JOURNAL_MAX = 1 << 17,
+        FIT_PARTS_MAX = VM_VCPUS_MAX,
+        NODE_WORDS = NODES_MAX / 64,
+        COST_IN_CLUSTER = 500, /* thousandths of a credit */
+        COST_IN_NODE = 1000,
+        COST_CROSS_NODE = 4000,
+        NOBODY = -1,
+        NO_SLOT = -1,
+};
+
+/* A set of slots; bit n is slot n. */
+typedef struct SlotSet {
+        uint64_t word[SLOT_WORDS];
+} SlotSet;
+
+/* The fewest clusters and nodes for n vCPUs, remembered. */
+typedef struct Memo {
+        uint16_t n, clusters, nodes;
+        uint8_t grain;
+} Memo;
+
+/* One distinct allowed set, in slots. */
+typedef struct Allowed {
+        SetId range, cpuset; /* what it was made from */
+        bool range_named;
+        uint32_t next;       /* next with the same range; 0: none */
+        SetId mask;          /* as CPU numbers, once asked for */
+        uint32_t n_sharers;  /* vCPUs of SHARED VMs that have it */
+        bool squeezed;       /* these get only what nobody owns */
+        SetId shared_mask;
+        uint16_t n_cpus;
+        uint16_t first_cluster, end_cluster; /* the clusters that it touches lie between */
+        Memo memo[MEMO_SIZE];
+        SlotSet slots;
+} Allowed;
+
+/* How one VM counts room on the host. */
+typedef enum Grain {
+        GRAIN_THREAD, /* each thread is a CPU */
+        GRAIN_CORE,   /* a core takes one vCPU */
+        GRAIN_PAIR,   /* a core takes two guest siblings */
+} Grain;
+
+/* Movable vCPUs of one VM with the same allowed set. */
+typedef struct Group {
+        uint16_t vm;
+        uint16_t n;
+        uint32_t allowed;
+        uint32_t first_member; /* into PlanWork.member[] */
+} Group;
+
+/* What the planner may do with a vCPU. */
+typedef enum VcpuClass {
+        VCPU_MOVABLE,
+        VCPU_PINNED,   /* by its operator: owns its CPU, is never touched */
+        VCPU_FOREIGN,  /* narrowed by somebody before us: never touched */
+        VCPU_FROZEN,   /* its VM is left alone in this round */
+} VcpuClass;
+
+typedef struct VcpuWork {
+        VcpuClass class;
+        bool known;     /* its mask was written by us once */
+        bool changed;   /* known, and its mask is not ours any more */
+        MoveKind why;   /* why its seat changed */
+        int16_t seat;   /* slot that it owns now; NO_SLOT */
+        int16_t stand;  /* the same when the round began; of a vCPU that is not movable: always */
+        int16_t origin; /* the only slot in its mask when the round began, legal or not */
+        uint32_t allowed;
+} VcpuWork;
+
+typedef struct VmWork {
+        VerdictKind kind;     /* VERDICT_PLACED stands for every managed VM */
+        VerdictReason reason;
+        bool release;         /* give its threads their old masks back */
+        bool exclusive;       /* every vCPU has a seat */
+        bool stood;           /* the same when the round began */
+        bool forced;          /* has to move: that costs no credits */
+        bool bound;           /* only the nodes in node[] are open to it */
+        bool bound_by_seats;  /* for want of better knowledge: those where it is */
+        uint16_t n_groups;
+        uint32_t first_group;
+        uint16_t n_movable;
+        uint16_t min_clusters, min_nodes;
+        uint64_t node[NODE_WORDS]; /* by index */
+        VerdictReason hint;   /* why it is not better placed */
+        int32_t blocker;
+} VmWork;
+
+typedef struct JournalEntry {
+        uint32_t vcpu;
+        int16_t seat; /* before the change */
+} JournalEntry;
+
+/* Who owns what. */
+typedef struct Board {
+        SlotSet free;
+        int32_t owner[CPUS_MAX]; /* vCPU by slot; NOBODY */
+        uint16_t cluster_free[CLUSTERS_MAX];
+        uint16_t node_free[NODES_MAX];
+        uint8_t core_used[CORES_MAX];
+        bool journaling;
+        uint32_t n_journal;
+        JournalEntry journal[JOURNAL_MAX];
+} Board;
+
+/* Where a group could sit: so many of its vCPUs in each of these clusters. */
+typedef struct Fit {
+        uint16_t n_parts;
+        struct {
+                uint16_t cluster, take;
+        } part[FIT_PARTS_MAX];
+        uint32_t span_more;  /* clusters that the VM did not use yet */
+        uint32_t nodes_more; /* nodes that the VM did not use yet */
+        int64_t cost_milli;
+        int64_t loss;        /* of future fit: fall of the sum of free^3 */
+} Fit;
+
+/* A cluster that could take some of a group's vCPUs. */
+typedef struct Option {
+        uint16_t cluster;
+        uint16_t room;  /* vCPUs that fit */
+        uint16_t kept;  /* of these: in the seats where they stand */
+        uint16_t free;  /* CPUs that nobody owns */
+        bool base;      /* the VM sits there anyhow: costs no span */
+        bool chosen;
+} Option;
+
+struct PlanWork {
+        /* arguments of the round */
+        const Topology *topology;
+        Snapshot *snapshot;
+        const Policy *policy;
+        History *history;
+        const PlanRequest *request;
+        int64_t now_ns;
+        Plan *plan;
+
+        int64_t budget_milli; /* credits that are left in this round */
+        bool unlimited;
+
+        VmWork vm[VMS_MAX];
+        VcpuWork vcpu[VCPUS_MAX];
+        uint32_t n_groups, n_members;
+        Group group[VCPUS_MAX];
+        uint32_t member[VCPUS_MAX];
+
+        uint32_t n_allowed; /* in use are 1 .. n */
+        uint32_t allowed_of_range[POOL_SETS_MAX + 1];
+        Allowed allowed[ALLOWED_MAX + 1];
+
+        Board board;
+
+        /* marks that are set when they equal the stamp: cleared by counting on */
+        uint32_t stamp;
+        uint32_t cluster_mark[CLUSTERS_MAX];
+        uint32_t node_mark[NODES_MAX];
+        uint32_t core_mark[CORES_MAX];
+        uint32_t slot_mark[CPUS_MAX];
+        uint16_t vm_count[VMS_MAX];
+        uint16_t n_sitting[CPUS_MAX]; /* vCPUs on a slot after the plan */
+
+        uint16_t kept[CLUSTERS_MAX]; /* of the group being fitted; true where kept_mark says so */
+        uint32_t kept_mark[CLUSTERS_MAX];
+        Option option[CLUSTERS_MAX];
+        Fit fit, trial, part;
+
+        /* order.c */
+        int32_t holder[CPUS_MAX];     /* vCPU that has the slot until it is written; NOBODY */
+        int32_t next_owner[CPUS_MAX]; /* vCPU that has it after the plan; NOBODY */
+        bool emitted[VCPUS_MAX];
+
+        VmHistory history_scratch[VMS_MAX];
+};
+
+/* history.c */
+void history_forward(History *history, const Snapshot *snapshot, const Policy *policy, int64_t now_ns,
+                     VmHistory *scratch);
+
+/* allowed.c */
+/* Index into work->allowed[]; 0 when there are too many distinct sets. */
+uint32_t work_allowed(PlanWork *work, uint32_t vcpu);
+SetId allowed_mask(PlanWork *work, uint32_t allowed);
+/* The fewest clusters (*ret_clusters) and nodes that hold n vCPUs. */
+void allowed_minimum(PlanWork *work, uint32_t allowed, unsigned n, Grain grain, unsigned *ret_clusters,
+                     unsigned *ret_nodes);
+/* vCPUs that cluster could take if nobody were there. */
+unsigned allowed_capacity(const PlanWork *work, uint32_t allowed, unsigned cluster, Grain grain);
+
+/* classify.c */
+void work_classify(PlanWork *work);
+
+/* board.c */
+void board_init(PlanWork *work);
+void board_seat(PlanWork *work, uint32_t vcpu, int slot);
+void board_unseat(PlanWork *work, uint32_t vcpu);
+/* A trial begins at the mark that this returns; keep and roll back end it. */
+uint32_t board_mark(PlanWork *work);
+void board_roll_back(PlanWork *work, uint32_t mark);
+bool slot_is_free(const Board *board, unsigned slot);
+unsigned slots_count(const SlotSet *set, unsigned first, unsigned n);
+unsigned slots_count_both(const SlotSet *a, const SlotSet *b, unsigned first, unsigned n);
+bool slots_have(const SlotSet *set, unsigned slot);
+
+/* seat.c: seats the round begins with */
+void work_seat_standing(PlanWork *work);
+void work_seat_homes(PlanWork *work);
+
+/* fit.c */
+/* The best place for a whole group of which nothing is seated, with at most
+ * span_more clusters in one node that its VM did not use. */
+bool group_fit(PlanWork *work, const Group *group, unsigned span_more, Fit *ret);
+/* The same over several nodes. */
+bool group_fit_nodes(PlanWork *work, const Group *group, Fit *ret);
+void group_seat(PlanWork *work, const Group *group, const Fit *fit);
+/* Fewest clusters in one node that the group needs beside those that its VM
+ * uses, on an empty host; UINT_MAX when no node is large enough. */
+unsigned group_span_needed(PlanWork *work, const Group *group);
+
+/* place.c */
+bool vm_is_complete(const PlanWork *work, uint32_t vm);
+bool vm_place(PlanWork *work, uint32_t vm);
+bool work_place_all(PlanWork *work);
+void vm_unseat(PlanWork *work, uint32_t vm);
+int64_t vm_cost(const PlanWork *work, uint32_t vm);
+typedef struct Span {
+        unsigned clusters, nodes;
+} Span;
+Span vm_span(PlanWork *work, uint32_t vm);
+bool vm_may_use_node(const PlanWork *work, uint32_t vm, unsigned node);
+Grain vm_grain(const PlanWork *work, uint32_t vm);
+
+/* defrag.c */
+bool work_defrag(PlanWork *work);
+
+/* memory.c, minimum.c, share.c, order.c, verdict.c */
+void work_bind_to_memory(PlanWork *work);
+void work_minimum(PlanWork *work, uint32_t vm);
+void work_share(PlanWork *work);
+void work_order_moves(PlanWork *work);
+void work_set_targets(PlanWork *work);
+void work_judge(PlanWork *work);
+void work_score(PlanWork *work, Score *ret);

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Level-triggered loops hide a planner's mistakes: the next round repairs
+ * them. So each plan is judged alone, by applying its moves one by one.
+ */
+
+#include "oracle.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "model.h"
+
+#define WRONG(...)                                                             \
+        do {                                                                   \
+                snprintf(ret_why, ORACLE_WHY_SIZE, __VA_ARGS__);               \
+                return 1;                                                      \
+        } while (0)
+
+static int set_single(const Snapshot *snapshot, SetId id) {
+        const CpuSet *set = pool_get(&snapshot->pool, id);
+
+        return set ? cpuset_single(set) : -1;
+}
+
+static bool vcpu_pinned(const Snapshot *snapshot, uint32_t vcpu) {
+        return set_single(snapshot, snapshot->vcpu[vcpu].range) >= 0;
+}
+
+static bool vm_managed(const Plan *plan, uint32_t vm) {
+        VerdictKind kind = plan->verdict[vm].kind;
+
+        return kind == VERDICT_PLACED || kind == VERDICT_SPREAD || kind == VERDICT_SHARED;
+}
+
+static bool vcpu_movable(const Snapshot *snapshot, const Plan *plan, uint32_t vcpu) {
+        return vm_managed(plan, snapshot->vcpu[vcpu].vm) && !vcpu_pinned(snapshot, vcpu);
+}
+
+static bool known(const Vcpu *v) {
+        return v->before != SET_NONE || v->written != SET_NONE || v->intended != SET_NONE;
+}
+
+static int check_targets(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
+                         char *ret_why) {
+        static int owner[CPUS_MAX];
+
+        memset(owner, 0xff, sizeof(owner));
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++) {
+                const Target *target = &plan->target[i];
+                const CpuSet *mask = pool_get(&snapshot->pool, target->mask);
+                VerdictKind kind = plan->verdict[snapshot->vcpu[i].vm].kind;
+                CpuSet allowed;
+
+                if (!vcpu_movable(snapshot, plan, i)) {
+                        if (mask && kind != VERDICT_EXCLUDED)
+                                WRONG("vCPU %u must not be touched and has a target mask", i);
+                        continue;
+                }
+                vcpu_allowed(topology, snapshot, policy, i, &allowed);
+                if (!mask)
+                        WRONG("vCPU %u has no target", i);
+                if (known(&snapshot->vcpu[i]) && !cpuset_is_subset(mask, &allowed))
+                        WRONG("vCPU %u: mask outside its allowed set", i);
+                if ((kind == VERDICT_SHARED) != (target->cpu < 0))
+                        WRONG("vCPU %u: verdict %d and CPU %d", i, kind, target->cpu);
+                if (target->cpu < 0)
+                        continue;
+                if (cpuset_single(mask) != target->cpu || !cpuset_has(&allowed, (unsigned)target->cpu))
+                        WRONG("vCPU %u: CPU %d is not its mask or not allowed", i, target->cpu);
+                if (owner[target->cpu] >= 0)
+                        WRONG("CPU %d given to vCPU %d and %u", target->cpu, owner[target->cpu], i);
+                owner[target->cpu] = (int)i;
+        }
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
+                if (!vcpu_movable(snapshot, plan, i) && plan->target[i].cpu >= 0 &&
+                    owner[plan->target[i].cpu] >= 0)
+                        WRONG("CPU %d of fixed vCPU %u given to vCPU %d", plan->target[i].cpu, i,
+                              owner[plan->target[i].cpu]);
+        return 0;
+}
+
+/* CPUs on which more than one thread sits before the plan: nobody can promise
+ * anything about these while it is carried out. */
+static void find_crowded(const Snapshot *snapshot, const SetId *mask, CpuSet *ret) {
+        CpuSet seen;
+
+        cpuset_clear(ret);
+        cpuset_clear(&seen);
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++) {
+                int cpu = set_single(snapshot, mask[i]);
+
+                if (cpu < 0)
+                        continue;
+                if (cpuset_has(&seen, (unsigned)cpu))
+                        cpuset_add(ret, (unsigned)cpu);
+                cpuset_add(&seen, (unsigned)cpu);
+        }
+}
+
+static bool spare_exists(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
+                         const SetId *mask, uint32_t vcpu) {
+        CpuSet allowed;
+
+        vcpu_allowed(topology, snapshot, policy, vcpu, &allowed);
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++) {
+                int cpu = set_single(snapshot, mask[i]);
+
+                if (cpu >= 0)
+                        cpuset_remove(&allowed, (unsigned)cpu);
+                if (plan->target[i].cpu >= 0)
+                        cpuset_remove(&allowed, (unsigned)plan->target[i].cpu);
+        }
+        return !cpuset_is_empty(&allowed);
+}
+
+static int check_moves(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
+                       char *ret_why) {
+        static SetId mask[VCPUS_MAX];
+        CpuSet crowded;
+
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
+                mask[i] = snapshot->vcpu[i].mask;
+        find_crowded(snapshot, mask, &crowded);
+        for (uint32_t m = 0; m < plan->n_moves; m++) {
+                const Move *move = &plan->move[m];
+                VerdictKind kind = plan->verdict[snapshot->vcpu[move->vcpu].vm].kind;
+
+                if (move->from == move->to && move->to >= 0)
+                        WRONG("move %u goes nowhere", m);
+                if (move->mask == mask[move->vcpu])
+                        WRONG("move %u writes what is there", m);
+                if (move->mask == SET_NONE)
+                        WRONG("move %u has no mask", m);
+                if (!vcpu_movable(snapshot, plan, move->vcpu) &&
+                    !(kind == VERDICT_EXCLUDED && move->kind == MOVE_RELEASE))
+                        WRONG("move %u touches vCPU %u, verdict %d", m, move->vcpu, kind);
+                for (uint32_t i = 0; move->to >= 0 && i < snapshot->n_vcpus; i++)
+                        if (i != move->vcpu && set_single(snapshot, mask[i]) == move->to &&
+                            !cpuset_has(&crowded, (unsigned)move->to) &&
+                            spare_exists(topology, snapshot, policy, plan, mask, move->vcpu))
+                                WRONG("move %u: CPU %d given to vCPU %u while vCPU %u has it", m, move->to,
+                                      move->vcpu, i);
+                mask[move->vcpu] = move->mask;
+        }
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
+                if (plan->target[i].mask != SET_NONE && plan->target[i].mask != mask[i])
+                        WRONG("vCPU %u does not end at its target", i);
+        return 0;
+}
+
+/* The fewest clusters for n vCPUs of one allowed set, by plain counting. */
+static unsigned fewest(const Topology *topology, const CpuSet *allowed, unsigned n) {
+        unsigned best = 0;
+
+        for (int node = -1; node < topology->n_nodes; node++) {
+                unsigned left = n, used = 0;
+                static bool taken[CLUSTERS_MAX];
+
+                if (node < 0)
+                        continue;
+                memset(taken, 0, sizeof(taken));
+                for (;;) {
+                        int pick = -1;
+                        unsigned most = 0;
+
+                        for (unsigned c = 0; c < topology->n_clusters; c++) {
+                                CpuSet cpus;
+
+                                if (topology->cluster[c].node != node || taken[c])
+                                        continue;
+                                topology_cluster_cpus(topology, c, &cpus);
+                                cpuset_and(&cpus, allowed);
+                                if (cpuset_count(&cpus) > most) {
+                                        most = cpuset_count(&cpus);
+                                        pick = (int)c;
+                                }
+                        }
+                        if (left == 0 || pick < 0)
+                                break;
+                        taken[pick] = true;
+                        used++;
+                        left -= most < left ? most : left;
+                }
+                if (left == 0 && (best == 0 || used < best))
+                        best = used;
+        }
+        return best;
+}
+
+static int check_verdict(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
+                         uint32_t vm, char *ret_why) {
+        const Vm *v = &snapshot->vm[vm];
+        const Verdict *verdict = &plan->verdict[vm];
+        CpuSet clusters, nodes, first, allowed;
+        bool same = true, any = false;
+
+        cpuset_clear(&clusters);
+        cpuset_clear(&nodes);
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
+                int slot = plan->target[i].cpu < 0 ? -1 : topology->slot_of[plan->target[i].cpu];
+
+                vcpu_allowed(topology, snapshot, policy, i, &allowed);
+                if (!any)
+                        first = allowed;
+                any = true;
+                same = same && cpuset_equal(&first, &allowed);
+                if (slot < 0)
+                        continue;
+                cpuset_add(&clusters, topology->cpu[slot].cluster);
+                cpuset_add(&nodes, topology->cpu[slot].node);
+        }
+        if (verdict->clusters != cpuset_count(&clusters) || verdict->nodes != cpuset_count(&nodes))
+                WRONG("VM %u: verdict says %u clusters, %u nodes; it has %u, %u", vm, verdict->clusters,
+                      verdict->nodes, cpuset_count(&clusters), cpuset_count(&nodes));
+        if (!vm_managed(plan, vm))
+                return 0;
+        if (same && topology->smt_width == 1) {
+                unsigned minimum = fewest(topology, &first, v->n_vcpus);
+
+                if (minimum && (verdict->min_clusters != minimum || verdict->min_nodes != 1))
+                        WRONG("VM %u: minimum %u, should be %u", vm, verdict->min_clusters, minimum);
+        }
+        bool over = verdict->clusters > verdict->min_clusters || verdict->nodes > verdict->min_nodes;
+
+        if (verdict->kind != VERDICT_SHARED && over != (verdict->kind == VERDICT_SPREAD))
+                WRONG("VM %u: verdict %d, %u clusters of %u", vm, verdict->kind, verdict->clusters,
+                      verdict->min_clusters);
+        if (verdict->kind != VERDICT_SHARED && verdict->n_exclusive + verdict->cpus_twice < v->n_vcpus &&
+            verdict->cpus_twice == 0)
+                WRONG("VM %u: verdict %d but only %u own CPUs", vm, verdict->kind, verdict->n_exclusive);
+        if (verdict->kind == VERDICT_SPREAD && verdict->reason == REASON_NONE)
+                WRONG("VM %u: SPREAD without a reason", vm);
+        if (verdict->kind == VERDICT_SHARED && verdict->reason == REASON_NONE)
+                WRONG("VM %u: SHARED without a reason", vm);
+        return 0;
+}
+
+/* No SHARED vCPU has fewer CPUs than there are SHARED vCPUs to use them, unless
+ * it has its whole allowed set. */
+static int check_sharing(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
+                         char *ret_why) {
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++) {
+                const CpuSet *mask = pool_get(&snapshot->pool, plan->target[i].mask);
+                unsigned users = 0;
+                CpuSet allowed;
+
+                if (plan->verdict[snapshot->vcpu[i].vm].kind != VERDICT_SHARED || plan->target[i].cpu >= 0 || !mask)
+                        continue;
+                vcpu_allowed(topology, snapshot, policy, i, &allowed);
+                if (cpuset_is_subset(&allowed, mask))
+                        continue;
+                for (uint32_t j = 0; j < snapshot->n_vcpus; j++) {
+                        const CpuSet *other = pool_get(&snapshot->pool, plan->target[j].mask);
+
+                        if (plan->verdict[snapshot->vcpu[j].vm].kind == VERDICT_SHARED &&
+                            plan->target[j].cpu < 0 && other && cpuset_is_subset(other, mask))
+                                users++;
+                }
+                if (cpuset_count(mask) < users)
+                        WRONG("vCPU %u is squeezed: %u CPUs for %u vCPUs", i, cpuset_count(mask), users);
+                if (cpuset_intersects(mask, &plan->owned))
+                        WRONG("vCPU %u shares a CPU that somebody owns", i);
+        }
+        return 0;
+}
+
+int oracle_check(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
+                 char ret_why[ORACLE_WHY_SIZE]) {
+        if (check_targets(topology, snapshot, policy, plan, ret_why) ||
+            check_moves(topology, snapshot, policy, plan, ret_why) ||
+            check_sharing(topology, snapshot, policy, plan, ret_why))
+                return 1;
+        for (uint32_t vm = 0; vm < snapshot->n_vms; vm++)
+                if (check_verdict(topology, snapshot, policy, plan, vm, ret_why))
+                        return 1;
+        if (score_compare(&plan->after, &plan->before) > 0)
+                WRONG("the score got worse");
+        return 0;
+}
+
+int oracle_step(const Topology *topology, Snapshot *snapshot, const Policy *policy, History *history,
+                const Plan *plan, int64_t now_ns, PlanWork *work, Plan *again, char ret_why[ORACLE_WHY_SIZE]) {
+        const PlanRequest round = {.kind = PLAN_ROUND, .vm = -1};
+
+        if (oracle_check(topology, snapshot, policy, plan, ret_why))
+                return 1;
+        if (plan->credits_spent_milli > history->credits_milli)
+                WRONG("spent %lld of %lld credits", (long long)plan->credits_spent_milli,
+                      (long long)history->credits_milli);
+        history_commit(history, snapshot, policy, plan, now_ns);
+        model_apply(snapshot, plan);
+        plan_make(topology, snapshot, policy, history, &round, now_ns, work, again);
+        if (again->n_moves) {
+                const Move *move = &again->move[0];
+
+                WRONG("planned again: %u moves, the first: vCPU %u of VM %u, kind %d, %d -> %d", again->n_moves,
+                      move->vcpu, snapshot->vcpu[move->vcpu].vm, move->kind, move->from, move->to);
+        }
+        return 0;
+}
