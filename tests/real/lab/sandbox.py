@@ -59,31 +59,24 @@ def _start_time(pid):
         return None
 
 
-def _base36(number):
-    digits = ""
-    while number or not digits:
-        number, digit = divmod(number, 36)
-        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
-    return digits
-
-
 def _new_run_id():
-    """Names the outer process for good: its number and its start time."""
-    return "%s%s_%s" % (RUN_PREFIX, _base36(os.getpid()), _base36(int(_start_time("self"))))
+    """Names the outer process for good: its number and its start time. Letters
+    and digits only: of others, libvirt drops some from a cgroup's name."""
+    return "%s%xx%x" % (RUN_PREFIX, os.getpid(), int(_start_time("self")))
 
 
 def _run_is_over(run):
-    pid, _, started = run[len(RUN_PREFIX):].partition("_")
+    pid, _, started = run[len(RUN_PREFIX):].partition("x")
     try:
-        return _start_time(int(pid, 36)) != str(int(started, 36))
+        return _start_time(int(pid, 16)) != str(int(started, 16))
     except ValueError:
         return False
 
 
 def _run_of(directory):
-    """The run id in a cgroup's name, as in qemu-3-web-vaslab1f_2gz; None: no run's."""
+    """The run id in a cgroup's name, as in qemu-3-web-vaslab1f2x9a7c; None: no run's."""
     for part in directory.replace("\\x2d", "-").replace(".", "-").split("-"):
-        if part.startswith(RUN_PREFIX) and "_" in part[len(RUN_PREFIX):]:
+        if part.startswith(RUN_PREFIX) and "x" in part[len(RUN_PREFIX):]:
             return part
     return None
 
