@@ -40,7 +40,7 @@ def placed(lab, **how):
 def set_config(lab):
     lab.daemon.start()
     for option in ("-sp", "--sched-policy"):
-        for policy in ("affinity", "dynamicAffinity", "affinity"):
+        for policy in ("affinity", "static"):
             equal(said(lab, "set", "config", option, policy), (0, "Success to execute command.\n", ""), policy)
     equal(said(lab, "set", "config", "--sched-policy=affinity")[0], 0, "--option=value")
 
