@@ -43,7 +43,8 @@ static int16_t single_slot(const PlanWork *work, SetId set) {
 
 static bool mask_is_ours(const Vcpu *vcpu) {
         return vcpu->mask != SET_NONE &&
-               (vcpu->mask == vcpu->written || vcpu->mask == vcpu->intended || vcpu->mask == vcpu->before);
+               (vcpu->mask == vcpu->written || vcpu->mask == vcpu->intended ||
+                (vcpu->written == SET_NONE && vcpu->mask == vcpu->before));
 }
 
 static bool vcpu_is_pinned(const PlanWork *work, const Vcpu *vcpu) {

@@ -54,7 +54,7 @@ typedef struct Vcpu {
         SetId mask;    /* the thread's affinity now */
         /* What we know of this thread from before; SET_NONE: nothing. */
         SetId before;      /* mask before our first write */
-        SetId range_then;  /* range when we last wrote */
+        SetId range_then;  /* range when we last looked */
         SetId written;     /* the mask we wrote last, as read back */
         SetId intended;    /* the mask of a write that may not have happened (crash) */
         int16_t home;      /* OS number of the CPU it had or prefers; -1: none */
@@ -81,6 +81,7 @@ typedef struct Vm {
         VmSight sight;
         uint32_t first_vcpu;     /* its vCPUs lie together, by number */
         uint16_t n_vcpus;
+        uint16_t n_unlisted;     /* vCPU threads that libvirt did not name: what it said is out of date */
         uint16_t guest_threads;  /* guest SMT: vCPUs per guest core */
         bool range_named;        /* the operator named a cpuset, vcpupin or placement=auto */
         bool emulator_named;     /* the operator named an emulatorpin or iothreadpin */

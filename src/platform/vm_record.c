@@ -205,7 +205,10 @@ static int read_thread(RealHost *host, VmRecord *record, int task_fd, const char
         if (number < 0)
                 return add_helper(host, record, tid, &stat, fd);
         SeenVcpu *vcpu = find_vcpu(record, number);
-        return vcpu ? read_vcpu(host, vcpu, tid, &stat, &fd) : 0;
+        if (vcpu)
+                return read_vcpu(host, vcpu, tid, &stat, &fd);
+        record->n_unlisted++;
+        return 0;
 }
 
 static bool is_known_vcpu(const VmRecord *record, int32_t tid) {
@@ -233,6 +236,7 @@ static int read_threads(RealHost *host, VmRecord *record, int task_fd) {
                 return -errno;
         record->n_links = st.st_nlink;
         record->n_helpers = 0;
+        record->n_unlisted = 0;
         while (r == 0 && (entry = readdir(dir)))
                 if (entry->d_name[0] != '.' && !is_known_vcpu(record, (int32_t)strtol(entry->d_name, NULL, 10)))
                         r = read_thread(host, record, task_fd, entry->d_name);

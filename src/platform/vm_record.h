@@ -35,6 +35,7 @@ typedef struct VmRecord {
         uint64_t start_ticks;
         int task_fd;          /* /proc/PID/task; -1: not held */
         uint64_t n_links;     /* of that directory: grows with each thread */
+        unsigned n_unlisted;  /* vCPU threads that the fact does not name */
         unsigned n_vcpus;
         SeenVcpu *vcpu;       /* by number; one for each of the fact's */
         unsigned n_helpers, helpers_room;
