@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The settings in force, and where each comes from. Layers, the later wins:
+ * defaults, the settings file, its drop-ins, what --persist wrote, the command
+ * line, values set at run time.
+ *
+ * Settings are read as a whole: one unknown key or bad value refuses all that
+ * was to be read, and what was in force before stays.
+ */
+
+#include "core/plan.h"
+
+typedef enum SettingKey {
+        SET_MODE,
+        SET_CONNECT,
+        SET_ON_STOP,
+        SET_RUNTIME_DIR,
+        SET_ADMIN_GROUP,
+        SET_LOG_LEVEL,
+        SET_SMT,
+        SET_SCHED_POLICY,
+        SET_LAYOUT,
+        SET_SKIP_CPUSET,
+        SET_RANGE_AFFINITY,
+        SET_CLUSTER_LEVEL,
+        SET_INTERVAL,
+        SET_CREDITS_PER_EVENT,
+        SET_CREDITS_PER_10S,
+        SET_BURST,
+        SET_COOL_DOWN,
+        SET_UTIL_THRESH,
+        SETTING_KEYS,
+} SettingKey;
+
+enum { SETTING_TEXT_MAX = 256, VM_RULES_MAX = 256 };
+
+/* One [vm GLOB] section. */
+typedef struct VmRule {
+        char glob[SETTING_TEXT_MAX];
+        VmPolicy policy;
+        bool has_manage, has_smt, has_layout, has_sched, has_cross_node;
+} VmRule;
+
+typedef struct Settings {
+        bool act; /* mode */
+        bool restore_on_stop;
+        int log_level;
+        char connect[SETTING_TEXT_MAX];
+        char runtime_dir[SETTING_TEXT_MAX];
+        char admin_group[SETTING_TEXT_MAX];
+        Policy policy;
+        SchedPolicy sched;
+        ClusterLevel level;
+        int64_t interval_ns;
+        unsigned util_thresh; /* percent */
+        unsigned n_rules;
+        VmRule rule[VM_RULES_MAX];
+        char source[SETTING_KEYS][SETTING_TEXT_MAX]; /* "default", "FILE:LINE", "command line", "run time" */
+} Settings;
+
+enum { SETTINGS_WHY_SIZE = 1024 };
+
+void settings_defaults(Settings *ret);
+
+/*
+ * Sets one key from text. where names the source for messages and becomes the
+ * key's source. Returns 0, or -EINVAL with one line in ret_why: what, where,
+ * and what is legal; settings are then untouched.
+ */
+int settings_set(Settings *settings, SettingKey key, const char *value, const char *where,
+                 char ret_why[SETTINGS_WHY_SIZE]);
+
+/* "section.key", or the bare key; SETTING_KEYS when there is no such key. */
+SettingKey setting_by_name(const char *name);
+const char *setting_name(SettingKey key); /* "placement.smt" */
+
+/*
+ * Adds a file over what settings holds. Returns 0; 1 when there is no such
+ * file; -EINVAL or another -errno, with one line in ret_why. On failure
+ * settings are in an undefined state: read into a copy.
+ */
+int settings_read_file(Settings *settings, const char *path, char ret_why[SETTINGS_WHY_SIZE]);
+
+/* Adds FILE, FILE.d's *.conf in order of name, and persisted (NULL: none). Each
+ * may be missing. */
+int settings_read_all(Settings *settings, const char *path, const char *persisted,
+                      char ret_why[SETTINGS_WHY_SIZE]);
+
+/* What holds for a VM of that name: the host's values, then each matching rule in order. */
+void settings_vm_policy(const Settings *settings, const char *name, VmPolicy *ret);

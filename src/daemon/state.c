@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "daemon/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/cleanup.h"
+#include "util/cpulist.h"
+
+enum {
+        STATE_VERSION = 1,
+        STATE_BYTES_MAX = 64 * 1024 * 1024,
+        COMPACT_AT_SETS = POOL_SETS_MAX / 2,
+};
+
+static void cleanup_json(json_t **json) {
+        json_decref(*json);
+}
+#define AUTO_JSON CLEANUP(cleanup_json)
+
+int state_new(State **ret) {
+        State *state = calloc(1, sizeof(*state));
+
+        if (!state)
+                return -ENOMEM;
+        state->pool = calloc(1, sizeof(*state->pool));
+        if (!state->pool) {
+                free(state);
+                return -ENOMEM;
+        }
+        *ret = state;
+        return 0;
+}
+
+State *state_free(State *state) {
+        if (state) {
+                free(state->thread);
+                free(state->pool);
+                free(state);
+        }
+        return NULL;
+}
+
+static int thread_compare(const ThreadRef *a, const ThreadRef *b) {
+        if (a->tid != b->tid)
+                return a->tid < b->tid ? -1 : 1;
+        if (a->thread_start_ticks != b->thread_start_ticks)
+                return a->thread_start_ticks < b->thread_start_ticks ? -1 : 1;
+        if (a->pid != b->pid)
+                return a->pid < b->pid ? -1 : 1;
+        if (a->process_start_ticks != b->process_start_ticks)
+                return a->process_start_ticks < b->process_start_ticks ? -1 : 1;
+        if (a->number != b->number)
+                return a->number < b->number ? -1 : 1;
+        return strcmp(a->uuid, b->uuid);
+}
+
+/* The position of the first entry that is not below thread. */
+static unsigned state_position(const State *state, const ThreadRef *thread) {
+        unsigned low = 0, high = state->n_threads;
+
+        while (low < high) {
+                unsigned middle = low + (high - low) / 2;
+                if (thread_compare(&state->thread[middle].thread, thread) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+ThreadState *state_find(State *state, const ThreadRef *thread) {
+        unsigned at = state_position(state, thread);
+
+        if (at == state->n_threads || thread_compare(&state->thread[at].thread, thread) != 0)
+                return NULL;
+        return &state->thread[at];
+}
+
+static int state_reserve(State *state) {
+        if (state->n_threads < state->capacity)
+                return 0;
+        unsigned capacity = state->capacity ? state->capacity * 2 : 64;
+        ThreadState *thread = realloc(state->thread, capacity * sizeof(*thread));
+        if (!thread)
+                return -ENOMEM;
+        state->thread = thread;
+        state->capacity = capacity;
+        return 0;
+}
+
+ThreadState *state_get(State *state, const ThreadRef *thread) {
+        ThreadState *entry = state_find(state, thread);
+
+        if (entry)
+                return entry;
+        if (state_reserve(state) < 0)
+                return NULL;
+        unsigned at = state_position(state, thread);
+        memmove(&state->thread[at + 1], &state->thread[at], (state->n_threads - at) * sizeof(*state->thread));
+        state->n_threads++;
+        state->thread[at] = (ThreadState){.thread = *thread, .home = -1};
+        return &state->thread[at];
+}
+
+void state_drop(State *state, ThreadState *entry) {
+        unsigned at = (unsigned)(entry - state->thread);
+
+        state->n_threads--;
+        memmove(entry, entry + 1, (state->n_threads - at) * sizeof(*entry));
+}
+
+SetId state_intern(State *state, const CpuSet *set) {
+        return pool_intern(state->pool, set);
+}
+
+int state_compact(State *state) {
+        if (state->pool->n < COMPACT_AT_SETS)
+                return 0;
+        CpuSetPool *pool = calloc(1, sizeof(*pool));
+        if (!pool)
+                return -ENOMEM;
+        for (unsigned i = 0; i < state->n_threads; i++) {
+                ThreadState *t = &state->thread[i];
+                SetId *ids[] = {&t->before, &t->range_before, &t->range_then, &t->written, &t->intended};
+                for (unsigned k = 0; k < sizeof(ids) / sizeof(*ids); k++)
+                        if (*ids[k] != SET_NONE)
+                                *ids[k] = pool_intern(pool, pool_get(state->pool, *ids[k]));
+        }
+        free(state->pool);
+        state->pool = pool;
+        return 0;
+}
+
+/* One set as JSON: its list, or null for SET_NONE. */
+static json_t *set_to_json(const State *state, SetId id) {
+        AUTO_FREE char *text = NULL;
+
+        if (id == SET_NONE)
+                return json_null();
+        text = cpulist_new(pool_get(state->pool, id));
+        return text ? json_string(text) : NULL;
+}
+
+static json_t *thread_to_json(const State *state, const ThreadState *t) {
+        return json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i}",
+                         "uuid", t->thread.uuid, "pid", t->thread.pid,
+                         "process_start", (json_int_t)t->thread.process_start_ticks,
+                         "tid", t->thread.tid, "thread_start", (json_int_t)t->thread.thread_start_ticks,
+                         "vcpu", (int)t->thread.number,
+                         "before", set_to_json(state, t->before),
+                         "range_before", set_to_json(state, t->range_before),
+                         "range_then", set_to_json(state, t->range_then),
+                         "written", set_to_json(state, t->written),
+                         "intended", set_to_json(state, t->intended),
+                         "home", (int)t->home);
+}
+
+static json_t *state_to_json(const State *state) {
+        AUTO_JSON json_t *threads = json_array();
+        AUTO_FREE char *cpus_seen = cpulist_new(&state->cpus_seen);
+
+        if (!threads || !cpus_seen)
+                return NULL;
+        for (unsigned i = 0; i < state->n_threads; i++)
+                if (json_array_append_new(threads, thread_to_json(state, &state->thread[i])) < 0)
+                        return NULL;
+        return json_pack("{s:i, s:s, s:b, s:s, s:O}", "version", STATE_VERSION, "boot_id", state->boot_id,
+                         "paused", state->paused, "cpus_seen", cpus_seen, "threads", threads);
+}
+
+static int write_all(int fd, const char *text, size_t length) {
+        while (length > 0) {
+                ssize_t n = write(fd, text, length);
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                if (n > 0) {
+                        text += n;
+                        length -= (size_t)n;
+                }
+        }
+        return 0;
+}
+
+int state_save(const State *state, const char *path) {
+        AUTO_JSON json_t *json = state_to_json(state);
+        AUTO_FREE char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        AUTO_FREE char *temporary = NULL;
+        AUTO_CLOSE int fd = -1;
+
+        if (!text || asprintf(&temporary, "%s.new", path) < 0) {
+                temporary = NULL;
+                return -ENOMEM;
+        }
+        fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0)
+                return -errno;
+        int r = write_all(fd, text, strlen(text));
+        if (r == 0 && rename(temporary, path) < 0)
+                r = -errno;
+        if (r < 0)
+                unlink(temporary);
+        return r;
+}
+
+/* Reads a set that may be null; 0 or -EBADMSG. */
+static int set_from_json(State *state, const json_t *json, SetId *ret) {
+        CpuSet set;
+
+        if (json_is_null(json)) {
+                *ret = SET_NONE;
+                return 0;
+        }
+        if (!json_is_string(json) || cpulist_parse(json_string_value(json), &set) < 0)
+                return -EBADMSG;
+        SetId id = state_intern(state, &set);
+        if (id == SET_NONE)
+                return -EBADMSG;
+        *ret = id;
+        return 0;
+}
+
+static int thread_from_json(State *state, json_t *json) {
+        ThreadState t = {};
+        json_t *before, *range_before, *range_then, *written, *intended;
+        json_int_t process_start, thread_start;
+        const char *uuid;
+        int number, home;
+
+        if (json_unpack(json, "{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i}", "uuid", &uuid,
+                        "pid", &t.thread.pid, "process_start", &process_start, "tid", &t.thread.tid,
+                        "thread_start", &thread_start, "vcpu", &number, "before", &before,
+                        "range_before", &range_before, "range_then", &range_then, "written", &written,
+                        "intended", &intended, "home", &home) < 0)
+                return -EBADMSG;
+        if (strlen(uuid) >= sizeof(t.thread.uuid) || t.thread.pid <= 0 || t.thread.tid <= 0 ||
+            process_start < 0 || thread_start < 0 || number < 0 || number > UINT16_MAX || home < -1 ||
+            home >= CPUS_MAX)
+                return -EBADMSG;
+        strcpy(t.thread.uuid, uuid);
+        t.thread.process_start_ticks = (uint64_t)process_start;
+        t.thread.thread_start_ticks = (uint64_t)thread_start;
+        t.thread.number = (uint16_t)number;
+        t.home = (int16_t)home;
+        if (set_from_json(state, before, &t.before) < 0 ||
+            set_from_json(state, range_before, &t.range_before) < 0 ||
+            set_from_json(state, range_then, &t.range_then) < 0 ||
+            set_from_json(state, written, &t.written) < 0 || set_from_json(state, intended, &t.intended) < 0)
+                return -EBADMSG;
+        ThreadState *entry = state_get(state, &t.thread);
+        if (!entry)
+                return -ENOMEM;
+        *entry = t;
+        return 0;
+}
+
+/* Fills state from the file's JSON; 0, 1 (another boot), -EBADMSG or -ENOMEM. */
+static int state_from_json(State *state, json_t *json, const char *boot_id) {
+        const char *file_boot_id, *cpus_seen;
+        json_t *threads, *thread;
+        int version, paused;
+        size_t i;
+
+        if (json_unpack(json, "{s:i, s:s, s:b, s:s, s:o}", "version", &version, "boot_id", &file_boot_id,
+                        "paused", &paused, "cpus_seen", &cpus_seen, "threads", &threads) < 0)
+                return -EBADMSG;
+        if (version != STATE_VERSION || !json_is_array(threads) || json_array_size(threads) > VCPUS_MAX ||
+            cpulist_parse(cpus_seen, &state->cpus_seen) < 0)
+                return -EBADMSG;
+        if (strcmp(file_boot_id, boot_id) != 0)
+                return 1;
+        state->paused = paused;
+        json_array_foreach(threads, i, thread) {
+                int r = thread_from_json(state, thread);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static void state_clear(State *state) {
+        state->n_threads = 0;
+        state->paused = false;
+        cpuset_clear(&state->cpus_seen);
+        pool_clear(state->pool);
+}
+
+int state_load(State *state, const char *path, const char *boot_id, char ret_why[256]) {
+        AUTO_JSON json_t *json = NULL;
+        AUTO_FCLOSE FILE *file = NULL;
+        json_error_t error;
+        struct stat st;
+
+        state_clear(state);
+        snprintf(state->boot_id, sizeof(state->boot_id), "%s", boot_id);
+        file = fopen(path, "re");
+        if (!file)
+                return errno == ENOENT ? 1 : -errno;
+        if (fstat(fileno(file), &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_size > STATE_BYTES_MAX) {
+                snprintf(ret_why, 256, "not a file of at most %d bytes", STATE_BYTES_MAX);
+                return -EBADMSG;
+        }
+        json = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
+        if (!json) {
+                snprintf(ret_why, 256, "line %d: %.200s", error.line, error.text);
+                return -EBADMSG;
+        }
+        int r = state_from_json(state, json, boot_id);
+        if (r != 0)
+                state_clear(state);
+        if (r == -EBADMSG)
+                snprintf(ret_why, 256, "not a state file of version %d", STATE_VERSION);
+        return r;
+}
+
+int state_boot_id(const char *root, char ret[VM_UUID_SIZE]) {
+        AUTO_FREE char *path = NULL;
+        AUTO_FCLOSE FILE *file = NULL;
+        char line[64];
+
+        if (asprintf(&path, "%s/proc/sys/kernel/random/boot_id", root) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        file = fopen(path, "re");
+        if (!file)
+                return -errno;
+        if (!fgets(line, sizeof(line), file))
+                return -EIO;
+        line[strcspn(line, "\n")] = '\0';
+        if (strlen(line) != VM_UUID_SIZE - 1)
+                return -EIO;
+        strcpy(ret, line);
+        return 0;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Settings files, their errors, their layers, and the command line. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/options.h"
+
+typedef struct Place {
+        char directory[64], path[96];
+        Settings *settings;
+        char why[SETTINGS_WHY_SIZE];
+} Place;
+
+static void put(const char *path, const char *text) {
+        FILE *file = fopen(path, "we");
+
+        assert_non_null(file);
+        assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+        assert_int_equal(fclose(file), 0);
+}
+
+static int setup(void **state) {
+        Place *place = calloc(1, sizeof(*place));
+
+        strcpy(place->directory, "/tmp/vas-settings-XXXXXX");
+        if (!mkdtemp(place->directory))
+                return -1;
+        snprintf(place->path, sizeof(place->path), "%s/vas.conf", place->directory);
+        place->settings = malloc(sizeof(*place->settings));
+        settings_defaults(place->settings);
+        *state = place;
+        return 0;
+}
+
+static int teardown(void **state) {
+        Place *place = *state;
+        char command[128];
+
+        snprintf(command, sizeof(command), "rm -rf '%s'", place->directory);
+        if (system(command) != 0)
+                return -1;
+        free(place->settings);
+        free(place);
+        return 0;
+}
+
+static void test_defaults(void **state) {
+        const Settings *s = ((Place *)*state)->settings;
+
+        assert_true(s->act);
+        assert_true(s->restore_on_stop);
+        assert_string_equal(s->connect, "qemu:///system");
+        assert_string_equal(s->runtime_dir, "/run/vas");
+        assert_true(s->policy.range_affinity);
+        assert_true(cpuset_is_empty(&s->policy.skip));
+        assert_int_equal(s->policy.smt, SMT_AUTO);
+        assert_int_equal(s->interval_ns, 5000000000);
+        assert_int_equal(s->policy.burst_milli, 64000);
+        assert_int_equal(s->policy.cool_down_ns, 30000000000);
+        assert_int_equal(s->util_thresh, 85);
+        assert_string_equal(s->source[SET_SMT], "default");
+}
+
+static void test_good_file(void **state) {
+        Place *place = *state;
+        Settings *s = place->settings;
+        VmPolicy policy;
+
+        put(place->path, "# comment\n[daemon]\nmode = observe\n; another\n[placement]\nskip-cpuset = 0-1,4\n"
+                         "sched-policy = affinity\n[defrag]\ncredits-per-event = 0.5\ncool-down = 2min\n"
+                         "[vm web*]\nmanage = no\n[vm web1]\nmanage = yes\nlayout = spread\n");
+        assert_int_equal(settings_read_file(s, place->path, place->why), 0);
+        assert_false(s->act);
+        assert_int_equal(cpuset_count(&s->policy.skip), 3);
+        assert_int_equal(s->sched, SCHED_STATIC);
+        assert_int_equal(s->policy.credits_per_event_milli, 500);
+        assert_int_equal(s->policy.cool_down_ns, INT64_C(120000000000));
+        assert_string_equal(s->source[SET_MODE], place->path);
+        assert_string_equal(s->source[SET_SMT], "default");
+        settings_vm_policy(s, "web2", &policy);
+        assert_int_equal(policy.manage, MANAGE_NO);
+        settings_vm_policy(s, "web1", &policy);
+        assert_int_equal(policy.manage, MANAGE_YES);
+        assert_int_equal(policy.layout, LAYOUT_SPREAD);
+        settings_vm_policy(s, "db", &policy);
+        assert_int_equal(policy.manage, MANAGE_AUTO);
+}
+
+/* Each bad text is refused with its line number and a word on what is legal. */
+static void test_bad_files(void **state) {
+        static const struct {
+                const char *text, *line, *says;
+        } cases[] = {
+                {"[daemon]\nmode = maybe\n", ":2: ", "act or observe"},
+                {"[daemon]\nmood = act\n", ":2: ", "no such setting: [daemon] mood"},
+                {"mode = act\n", ":1: ", "no such setting: [] mode"},
+                {"[demon]\nmode = act\n", ":2: ", "[demon] mode"},
+                {"[daemon]\n\nmode = act\nmode = observe\n", ":4: ", "given twice"},
+                {"[daemon]\nmode = act\n  observe\n", ":3: ", "given twice"},
+                {"[placement]\nsmt = maybe\n", ":2: ", "auto, true, false or own-cores"},
+                {"[placement]\nskip-cpuset = 0-\n", ":2: ", "list of CPUs"},
+                {"[placement]\nskip-cpuset = 5-4\n", ":2: ", "list of CPUs"},
+                {"[placement]\nskip-cpuset = 4096\n", ":2: ", "list of CPUs"},
+                {"[placement]\nsched-policy = dynamicAffinity\n", ":2: ", "not available"},
+                {"[placement]\ncluster-level = package\n", ":2: ", "auto, cluster, l3 or numa"},
+                {"[defrag]\ninterval = 5 parsecs\n", ":2: ", "a time"},
+                {"[defrag]\ninterval = 1ms\n", ":2: ", "a time"},
+                {"[defrag]\nburst = -1\n", ":2: ", "a number"},
+                {"[defrag]\nburst = 100001\n", ":2: ", "a number"},
+                {"[defrag]\nburst = 1e3\n", ":2: ", "a number"},
+                {"[dynamic]\nutil-thresh = 101\n", ":2: ", "0 to 100"},
+                {"[dynamic]\nutil-thresh = \n", ":2: ", "0 to 100"},
+                {"[daemon]\nruntime-dir = run\n", ":2: ", "absolute path"},
+                {"[vm a]\nmanage = perhaps\n", ":2: ", "yes, no or observe"},
+                {"[vm a]\ncolour = blue\n", ":2: ", "legal: manage"},
+                {"[vm a]\nsmt = true\nsmt = false\n", ":3: ", "twice"},
+                {"[daemon\nmode = act\n", ":1: ", "[] mode"},
+                {"[daemon]\nmode\n", ":2: ", "key = value"},
+        };
+        Place *place = *state;
+
+        for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                settings_defaults(place->settings);
+                put(place->path, cases[i].text);
+                assert_true(settings_read_file(place->settings, place->path, place->why) < 0);
+                if (!strstr(place->why, cases[i].line) || !strstr(place->why, cases[i].says))
+                        fail_msg("case %u: '%s' lacks '%s' or '%s'", i, place->why, cases[i].line, cases[i].says);
+                assert_null(strchr(place->why, '\n'));
+                assert_memory_equal(place->why, place->path, strlen(place->path));
+        }
+}
+
+static void test_long_line(void **state) {
+        Place *place = *state;
+        char text[600] = "[daemon]\nconnect = ";
+
+        memset(text + strlen(text), 'x', 400);
+        put(place->path, text);
+        assert_true(settings_read_file(place->settings, place->path, place->why) < 0);
+        assert_non_null(strstr(place->why, ":2: longer than"));
+}
+
+static void test_layers(void **state) {
+        Place *place = *state;
+        char drop_ins[128], a[160], b[160], persisted[160];
+
+        snprintf(drop_ins, sizeof(drop_ins), "%s.d", place->path);
+        assert_int_equal(mkdir(drop_ins, 0755), 0);
+        snprintf(a, sizeof(a), "%s/10.conf", drop_ins);
+        snprintf(b, sizeof(b), "%s/20.conf", drop_ins);
+        snprintf(persisted, sizeof(persisted), "%s/persisted", place->directory);
+        put(place->path, "[defrag]\nburst = 1\ncredits-per-event = 1\ninterval = 1s\n");
+        put(a, "[defrag]\nburst = 2\ncredits-per-event = 2\n");
+        put(b, "[defrag]\nburst = 3\n");
+        assert_int_equal(settings_read_all(place->settings, place->path, persisted, place->why), 0);
+        assert_int_equal(place->settings->policy.burst_milli, 3000);
+        assert_int_equal(place->settings->policy.credits_per_event_milli, 2000);
+        assert_int_equal(place->settings->interval_ns, 1000000000);
+        assert_string_equal(place->settings->source[SET_BURST], b);
+        put(persisted, "[defrag]\nburst = 4\n");
+        settings_defaults(place->settings);
+        assert_int_equal(settings_read_all(place->settings, place->path, persisted, place->why), 0);
+        assert_int_equal(place->settings->policy.burst_milli, 4000);
+        put(b, "[defrag]\nburst = x\n");
+        assert_true(settings_read_all(place->settings, place->path, persisted, place->why) < 0);
+        assert_memory_equal(place->why, b, strlen(b));
+}
+
+static void test_missing_file(void **state) {
+        Place *place = *state;
+
+        assert_int_equal(settings_read_file(place->settings, "/nowhere/at/all.conf", place->why), 1);
+}
+
+static void test_key_names(void **state) {
+        (void)state;
+        assert_int_equal(setting_by_name("placement.smt"), SET_SMT);
+        assert_int_equal(setting_by_name("smt"), SET_SMT);
+        assert_int_equal(setting_by_name("daemon.smt"), SETTING_KEYS);
+        assert_int_equal(setting_by_name(""), SETTING_KEYS);
+}
+
+static int parse(Options *options, char why[SETTINGS_WHY_SIZE], unsigned n, char **words) {
+        char *argv[16] = {"vas-daemon"};
+
+        for (unsigned i = 0; i < n; i++)
+                argv[i + 1] = words[i];
+        why[0] = '\0';
+        return options_parse((int)n + 1, argv, options, why);
+}
+
+#define PARSE(...) parse(&options, place->why, sizeof((char *[]){__VA_ARGS__}) / sizeof(char *), (char *[]){__VA_ARGS__})
+
+static void test_vsched_options(void **state) {
+        Place *place = *state;
+        Options options;
+
+        put(place->path, "[placement]\nsmt = false\n");
+        assert_int_equal(PARSE("start", "server", "--config", place->path, "-smt", "true", "-sp", "affinity", "-daut=70",
+                               "--skip-cluster-cpumask", "0-1", "--range-affinity=false"),
+                         0);
+        assert_int_equal(options.command, COMMAND_START);
+        assert_int_equal(options_settings(&options, place->settings, place->why), 0);
+        assert_int_equal(place->settings->policy.smt, SMT_TRUE);
+        assert_string_equal(place->settings->source[SET_SMT], "option -smt");
+        assert_int_equal(place->settings->util_thresh, 70);
+        assert_int_equal(cpuset_count(&place->settings->policy.skip), 2);
+        assert_false(place->settings->policy.range_affinity);
+}
+
+static void test_bad_options(void **state) {
+        Place *place = *state;
+        Options options;
+
+        assert_true(PARSE("start") < 0);
+        assert_true(PARSE("start", "sever") < 0);
+        assert_true(PARSE("start", "server", "-smt") < 0);
+        assert_non_null(strstr(place->why, "-smt needs a value"));
+        assert_true(PARSE("start", "server", "--smtx=true") < 0);
+        assert_non_null(strstr(place->why, "--smtx=true"));
+        assert_true(PARSE("start", "server", "recover") < 0);
+        assert_int_equal(PARSE("start", "server", "--config", "/dev/null", "-smt", "yes"), 0);
+        assert_true(options_settings(&options, place->settings, place->why) < 0);
+        assert_string_equal(place->why, "option -smt: bad value 'yes' for smt; legal: auto, true, false or own-cores");
+        assert_int_equal(PARSE("start", "server", "--config", "/dev/null", "-daut", "101"), 0);
+        assert_true(options_settings(&options, place->settings, place->why) < 0);
+        assert_int_equal(PARSE("start", "server", "--config", "/nowhere.conf"), 0);
+        assert_true(options_settings(&options, place->settings, place->why) < 0);
+        assert_int_equal(place->settings->util_thresh, 85);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_good_file, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_bad_files, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_long_line, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_layers, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_missing_file, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_key_names, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_vsched_options, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_bad_options, setup, teardown),
+        };
+
+        return cmocka_run_group_tests_name("daemon/settings", tests, NULL, NULL);
+}
