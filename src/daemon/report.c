@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "daemon/report.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/log.h"
+#include "wire/names.h"
+
+enum { REPORT_LINE_MAX = 3500 };
+
+/* What was said of a VM last time. */
+typedef struct Said {
+        char uuid[VM_UUID_SIZE];
+        uint64_t start_ticks;
+        VerdictKind kind;
+        VerdictReason reason;
+} Said;
+
+struct Report {
+        uint32_t n;
+        Said said[VMS_MAX]; /* in the order of the snapshot that it is of */
+        char trouble[256];
+        char line[REPORT_LINE_MAX];
+        size_t used;
+        unsigned n_left_out;
+};
+
+int report_new(Report **ret) {
+        Report *report = calloc(1, sizeof(*report));
+
+        if (!report)
+                return -ENOMEM;
+        *ret = report;
+        return 0;
+}
+
+Report *report_free(Report *report) {
+        free(report);
+        return NULL;
+}
+
+/* Adds a piece to the line; a piece that does not fit is counted instead. */
+__attribute__((format(printf, 2, 3))) static void line_add(Report *report, const char *format, ...) {
+        size_t left = sizeof(report->line) - report->used;
+        va_list args;
+
+        va_start(args, format);
+        int n = vsnprintf(report->line + report->used, left, format, args);
+        va_end(args);
+        if (n < 0 || (size_t)n >= left) {
+                report->line[report->used] = '\0';
+                report->n_left_out++;
+        } else
+                report->used += (size_t)n;
+}
+
+static void add_moves(Report *report, const Rounds *rounds) {
+        const Plan *plan = rounds->plan;
+        unsigned by_kind[MOVE_KINDS] = {};
+
+        for (uint32_t m = 0; m < plan->n_moves; m++)
+                by_kind[plan->move[m].kind]++;
+        line_add(report, "%u write%s%s (", plan->n_moves, plan->n_moves == 1 ? "" : "s",
+                 rounds->acting ? "" : " wanted");
+        const char *comma = "";
+        for (MoveKind kind = 0; kind < MOVE_KINDS; kind++)
+                if (by_kind[kind]) {
+                        line_add(report, "%s%u %s", comma, by_kind[kind], move_kind_name(kind));
+                        comma = ", ";
+                }
+        line_add(report, ")");
+}
+
+static void add_verdict(Report *report, const Vm *vm, const Verdict *verdict, const Said *said) {
+        line_add(report, "%s%s ", report->used ? "; " : "", vm->name);
+        if (said && said->kind != verdict->kind)
+                line_add(report, "%s -> ", verdict_name(said->kind));
+        line_add(report, "%s", verdict_name(verdict->kind));
+        if (verdict->kind == VERDICT_PLACED || verdict->kind == VERDICT_SPREAD)
+                line_add(report, " on %u cluster%s (minimum %u)", verdict->clusters, verdict->clusters == 1 ? "" : "s",
+                         verdict->min_clusters);
+        else if (verdict->reason != REASON_NONE)
+                line_add(report, " (%s)", reason_name(verdict->reason));
+}
+
+/* Both lists are in order of arrival, so one pass finds each VM's last word. */
+static void add_changed_verdicts(Report *report, const Rounds *rounds) {
+        const Snapshot *snapshot = rounds->snapshot;
+        uint32_t s = 0;
+
+        for (uint32_t v = 0; v < snapshot->n_vms; v++) {
+                const Vm *vm = &snapshot->vm[v];
+                const Verdict *verdict = &rounds->plan->verdict[v];
+                uint32_t at = s;
+                while (at < report->n && (strcmp(report->said[at].uuid, vm->uuid) != 0 ||
+                                          report->said[at].start_ticks != vm->start_ticks))
+                        at++;
+                const Said *said = at < report->n ? &report->said[at] : NULL;
+                if (said)
+                        s = at + 1;
+                if (!said || said->kind != verdict->kind || said->reason != verdict->reason)
+                        add_verdict(report, vm, verdict, said);
+        }
+}
+
+static void remember_verdicts(Report *report, const Rounds *rounds) {
+        report->n = rounds->snapshot->n_vms;
+        for (uint32_t v = 0; v < report->n; v++) {
+                const Vm *vm = &rounds->snapshot->vm[v];
+                report->said[v] = (Said){.start_ticks = vm->start_ticks,
+                                         .kind = rounds->plan->verdict[v].kind,
+                                         .reason = rounds->plan->verdict[v].reason};
+                memcpy(report->said[v].uuid, vm->uuid, sizeof(vm->uuid));
+        }
+}
+
+static void report_trouble(Report *report, const Rounds *rounds) {
+        if (strcmp(report->trouble, rounds->trouble) == 0)
+                return;
+        memcpy(report->trouble, rounds->trouble, sizeof(report->trouble));
+        if (rounds->trouble[0])
+                log_error("%s", rounds->trouble);
+}
+
+void report_round(Report *report, const Rounds *rounds) {
+        report_trouble(report, rounds);
+        if (!rounds->have_view)
+                return;
+        report->used = 0;
+        report->n_left_out = 0;
+        report->line[0] = '\0';
+        if (rounds->plan->n_moves > 0 && rounds->acting)
+                add_moves(report, rounds);
+        add_changed_verdicts(report, rounds);
+        remember_verdicts(report, rounds);
+        if (report->n_left_out)
+                log_info("round %llu: %s; and more", (unsigned long long)rounds->counters.rounds, report->line);
+        else if (report->used)
+                log_info("round %llu: %s", (unsigned long long)rounds->counters.rounds, report->line);
+}

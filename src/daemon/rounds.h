@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Rounds: observe -> plan -> apply, over the host door. A round knows neither
+ * sockets nor libvirt's threads: the loop hands it the facts, and gives it the
+ * time to apply its writes a slice at a time.
+ *
+ * The order that makes a crash harmless: the state file names what is about to
+ * be written before the first write, and what was written after the last.
+ */
+
+#include "core/plan.h"
+#include "daemon/settings.h"
+#include "daemon/state.h"
+#include "platform/host.h"
+
+enum { RELATED_DRIFT_S = 60 }; /* two changes of our mask within this time are a quarrel */
+
+typedef struct RoundCounters {
+        uint64_t rounds, rounds_with_moves;
+        uint64_t moves_done, writes_failed, drift_repaired, strangers_met;
+        uint64_t writes;          /* sched_setaffinity calls that were tried, restores included */
+        int64_t last_round_ns;    /* CPU-side duration of the last observe + plan */
+        uint32_t moves_wanted;    /* of the last plan */
+} RoundCounters;
+
+/* What a round is for. */
+typedef struct RoundRequest {
+        bool act;             /* write; else only decide */
+        bool full;            /* take nothing from a cache */
+        const char *reassign; /* NULL: an ordinary round; "all", or a VM's UUID or name */
+} RoundRequest;
+
+typedef struct Rounds {
+        Host host;
+        const Settings *settings;
+        State *state;
+        const char *state_path;
+        Topology *topology;
+        Snapshot *snapshot; /* of the last round; masks are brought up to date by its writes */
+        Plan *plan;         /* of the last round */
+        Plan *trial;        /* of plans that are only asked for */
+        Snapshot *trial_snapshot;
+        History *history, *trial_history;
+        PlanWork *work;
+        CpuSet online, offline;
+        bool have_topology;
+        bool have_view;     /* snapshot and plan are of a finished observation */
+        bool acting;        /* this round writes */
+        /* The writes under way: moves next_move .. plan->n_moves. */
+        bool applying;
+        uint32_t next_move;
+        CpuSet stuck;       /* CPUs that a failed write left occupied */
+        bool retry_soon;    /* something should be looked at again at once */
+        uint32_t n_out_of_date; /* vCPUs of which /proc and libvirt's list do not say the same */
+        RoundCounters counters;
+        char trouble[256];  /* what keeps rounds from working now; "" when nothing does */
+} Rounds;
+
+/* settings, state and state_path are borrowed. 0 or -ENOMEM. */
+int rounds_new(Host host, const Settings *settings, State *state, const char *state_path, Rounds **ret);
+Rounds *rounds_free(Rounds *rounds);
+
+/*
+ * Observes, plans, and prepares the writes (saves the state). No round may be
+ * applying. Returns 0; 1 when the VM to reassign is not there (the round is then
+ * an ordinary one); or -errno, with rounds->trouble saying what failed.
+ */
+int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *request);
+
+/* Applies writes for about budget_ns; true once all are done and the state is saved. */
+bool rounds_apply_some(Rounds *rounds, int64_t budget_ns);
+
+/* Plans a reassignment on what the last round saw and leaves no trace but in
+ * trial and trial_snapshot. Returns 0; 1 when that VM is not there. */
+int rounds_try_reassign(Rounds *rounds, const char *scope);
+
+/*
+ * Gives every thread that we hold its mask from before us. keep_homes: remember
+ * where everything was, for the next start; else forget. Works without libvirt
+ * and without any round before. Saves the state.
+ */
+void rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, unsigned *ret_failed);
+
+/* Forgets the cluster level's topology: the next round reads it again. */
+void rounds_settings_changed(Rounds *rounds);

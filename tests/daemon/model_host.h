@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A modelled host behind the host door: VMs, threads with masks and cpusets,
+ * and faults on demand. Its rules are the kernel's: a mask is clipped to the
+ * thread's cpuset, a write outside of it fails, a dead thread is not written.
+ */
+
+#include "platform/host.h"
+
+enum { MODEL_VMS = 16, MODEL_VCPUS = 16 };
+
+typedef struct ModelThread {
+        int tid;
+        bool alive;
+        CpuSet range, cpuset, mask;
+        unsigned writes;
+} ModelThread;
+
+typedef struct ModelVm {
+        char name[32];
+        char uuid[VM_UUID_SIZE];
+        int pid;
+        bool listed;      /* libvirt knows it */
+        bool range_named;
+        unsigned n_vcpus;
+        ModelThread thread[MODEL_VCPUS];
+} ModelVm;
+
+typedef struct ModelHost {
+        unsigned n_clusters, cpus_per_cluster;
+        CpuSet online;
+        unsigned n_vms;
+        ModelVm vm[MODEL_VMS];
+        int64_t now_ns;
+        unsigned writes;            /* all writes that reached the kernel */
+        WriteStatus next_status[8]; /* what the coming writes end with; WRITE_OK: as the kernel's rules say */
+        unsigned n_next, at_next;
+        int die_tid;                /* this thread dies just before it is written */
+        bool observe_fails;
+} ModelHost;
+
+void model_init(ModelHost *model, unsigned n_clusters, unsigned cpus_per_cluster);
+Host model_door(ModelHost *model);
+/* A VM with a range of first .. last for all vCPUs; its threads may run anywhere in it. */
+ModelVm *model_start(ModelHost *model, const char *name, unsigned n_vcpus, unsigned first, unsigned last);
+void model_destroy(ModelVm *vm);
+/* What virsh vcpupin does: range, cpuset and mask. */
+void model_vcpupin(ModelVm *vm, unsigned vcpu, unsigned first, unsigned last);
+int model_cpu(const ModelVm *vm, unsigned vcpu); /* its only CPU; -1 */
