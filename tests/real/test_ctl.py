@@ -40,9 +40,18 @@ def placed(lab, **how):
 def set_config(lab):
     lab.daemon.start()
     for option in ("-sp", "--sched-policy"):
-        for policy in ("affinity", "static"):
+        for policy in ("affinity", "static", "affinity"):
             equal(said(lab, "set", "config", option, policy), (0, "Success to execute command.\n", ""), policy)
     equal(said(lab, "set", "config", "--sched-policy=affinity")[0], 0, "--option=value")
+
+
+@case("a policy that is not available is refused with the reason, never silently static")
+def set_unavailable(lab):
+    lab.daemon.start()
+    code, out, err = said(lab, "set", "config", "-sp", "dynamicAffinity")
+    equal((code, out), (1, "Failed to execute command.\n"), "answer")
+    check("not available" in err and err.count("\n") == 1, "one line with the reason: %r", err)
+    equal(lab.daemon.status()["policy"], "static", "the policy in force")
 
 
 @case("query affinity of a placed VM: one line of JSON that agrees with /proc")

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "daemon/once.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "daemon/rounds.h"
+#include "daemon/runtime.h"
+#include "platform/link.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "wire/names.h"
+
+enum { LINK_TIMEOUT_MS = 15000, POLL_MS = 100 };
+
+/* The pieces that a round needs, without a loop around them. */
+typedef struct Once {
+        RuntimePaths paths;
+        int lock_fd;
+        State *state;
+        RealHost *real;
+        Rounds *rounds;
+} Once;
+
+static void once_done(Once *once) {
+        rounds_free(once->rounds);
+        real_host_free(once->real);
+        state_free(once->state);
+        if (once->lock_fd >= 0)
+                close(once->lock_fd);
+        runtime_paths_done(&once->paths);
+}
+
+static int once_lock(Once *once) {
+        pid_t holder = 0;
+        int r = runtime_create(&once->paths);
+
+        if (r == 0) {
+                r = once->lock_fd = runtime_lock(&once->paths, &holder);
+                if (r == -EWOULDBLOCK)
+                        log_error("vas-daemon is running (process %d): ask it through vasctl", (int)holder);
+                else if (r < 0)
+                        log_error("can not lock %s: %s", once->paths.lock, strerror(-r));
+        } else
+                log_error("can not use %s: %s", once->paths.directory, strerror(-r));
+        return r < 0 ? r : 0;
+}
+
+static int once_init(Once *once, const Settings *settings, bool lock) {
+        char boot_id[VM_UUID_SIZE], why[256] = "";
+        int r;
+
+        *once = (Once){.lock_fd = -1};
+        r = runtime_paths_init(&once->paths, settings->runtime_dir);
+        if (r == 0 && lock && once_lock(once) < 0)
+                return -EBUSY;
+        if (r == 0)
+                r = state_new(&once->state);
+        if (r == 0)
+                r = state_boot_id("", boot_id);
+        if (r == 0) {
+                r = state_load(once->state, once->paths.state, boot_id, why);
+                if (r < 0)
+                        log_error("can not use %s: %s", once->paths.state, why[0] ? why : strerror(-r));
+                else
+                        r = real_host_new("", NULL, &once->real);
+        }
+        if (r == 0)
+                r = rounds_new(real_host_door(once->real), settings, once->state, once->paths.state, &once->rounds);
+        return r;
+}
+
+/* Waits for the link's first list; NULL when none came in time. */
+static FactList *take_list(Link *link, int notify_fd) {
+        for (int waited = 0; waited < LINK_TIMEOUT_MS; waited += POLL_MS) {
+                struct pollfd poll_fd = {.fd = notify_fd, .events = POLLIN};
+                FactList *facts = link_take(link);
+                uint64_t count;
+                if (facts)
+                        return facts;
+                if (poll(&poll_fd, 1, POLL_MS) > 0 && read(notify_fd, &count, sizeof(count)) < 0)
+                        return NULL;
+        }
+        return NULL;
+}
+
+static FactList *ask_libvirt(const Settings *settings) {
+        AUTO_CLOSE int notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        LinkStatus status;
+        FactList *facts;
+        Link *link;
+
+        if (notify_fd < 0 || link_new(settings->connect, notify_fd, &link) < 0) {
+                log_error("can not start the link to libvirt");
+                return NULL;
+        }
+        link_request(link, true);
+        facts = take_list(link, notify_fd);
+        link_status(link, &status);
+        if (!facts)
+                log_error("no answer from libvirt at %s: %s", status.uri, status.error);
+        link_abandon(link);
+        steal_fd(&notify_fd); /* the abandoned threads may still write to it */
+        return facts;
+}
+
+static void print_moves(const Rounds *rounds, bool act) {
+        const Plan *plan = rounds->plan;
+
+        for (uint32_t m = 0; m < plan->n_moves; m++) {
+                const Move *move = &plan->move[m];
+                const Vcpu *vcpu = &rounds->snapshot->vcpu[move->vcpu];
+                char name[VM_NAME_SIZE];
+                memcpy(name, rounds->snapshot->vm[vcpu->vm].name, sizeof(name));
+                text_disarm(name);
+                printf("%s vCPU %u: %s", name, vcpu->number, move_kind_name(move->kind));
+                if (move->from >= 0)
+                        printf(" from CPU %d", move->from);
+                if (move->to >= 0)
+                        printf(" to CPU %d\n", move->to);
+                else
+                        printf(" to %u shared CPUs\n", cpuset_count(pool_get(&rounds->snapshot->pool, move->mask)));
+        }
+        printf("%u write%s %s, %u VM%s, excess clusters %u -> %u, not placed %u -> %u\n", plan->n_moves,
+               plan->n_moves == 1 ? "" : "s", act ? "done" : "wanted", rounds->snapshot->n_vms,
+               rounds->snapshot->n_vms == 1 ? "" : "s", plan->before.excess_clusters, plan->after.excess_clusters,
+               plan->before.unplaced, plan->after.unplaced);
+}
+
+int once_round(const Settings *settings, bool act) {
+        RoundRequest request = {.act = act, .full = true};
+        FactList *facts = NULL;
+        Once once;
+        int r = once_init(&once, settings, act);
+
+        if (r == 0) {
+                facts = ask_libvirt(settings);
+                r = facts ? rounds_begin(once.rounds, facts, &request) : -EIO;
+                if (facts && r < 0)
+                        log_error("%s", once.rounds->trouble);
+        }
+        if (r == 0) {
+                while (!rounds_apply_some(once.rounds, INT64_C(1000000000)))
+                        ;
+                print_moves(once.rounds, act);
+                if (once.rounds->counters.writes_failed) {
+                        log_error("%llu writes failed: %s", (unsigned long long)once.rounds->counters.writes_failed,
+                                  once.rounds->trouble[0] ? once.rounds->trouble : "the kernel refused them");
+                        r = -EIO;
+                }
+        }
+        fact_list_free(facts);
+        once_done(&once);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int once_recover(const Settings *settings) {
+        unsigned restored = 0, failed = 0;
+        Once once;
+        int r = once_init(&once, settings, true);
+
+        if (r == 0) {
+                once.state->paused = true;
+                rounds_restore(once.rounds, false, &restored, &failed);
+                printf("%u thread%s restored, %u could not be; paused until 'vasctl resume'\n", restored,
+                       restored == 1 ? "" : "s", failed);
+                if (failed)
+                        log_error("some threads could not be restored: root or CAP_SYS_NICE is needed");
+        }
+        once_done(&once);
+        return r < 0 || failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

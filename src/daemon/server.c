@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "daemon/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/verbs.h"
+#include "daemon/view.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "wire/names.h"
+
+#define SECOND_NS INT64_C(1000000000)
+#define MS_NS INT64_C(1000000)
+
+int64_t server_now(const Server *server) {
+        (void)server;
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+bool server_acts(const Server *server) {
+        return server->settings->act && !server->state->paused;
+}
+
+void server_view(const Server *server, View *ret) {
+        const Rounds *rounds = server->rounds;
+
+        *ret = (View){.topology = rounds->topology,
+                      .snapshot = rounds->snapshot,
+                      .policy = &server->settings->policy,
+                      .plan = rounds->plan,
+                      .offline = &rounds->offline,
+                      .acting = server_acts(server)};
+}
+
+void server_poke(Server *server, bool full) {
+        server->full_asked |= full;
+        if (server->link)
+                link_request(server->link, full);
+}
+
+bool server_wait(Server *server, ControlCall *call, const char *reassign, bool dry_run) {
+        Waiter waiter = {.call = call,
+                         .dry_run = dry_run,
+                         .until_ns = server_now(server) + WAITER_TIMEOUT_S * SECOND_NS};
+
+        if (server->n_waiters == WAITERS_MAX)
+                return false;
+        if (reassign && !(waiter.reassign = strdup(reassign)))
+                return false;
+        server->waiter[server->n_waiters++] = waiter;
+        server_poke(server, reassign != NULL);
+        return true;
+}
+
+static void server_drop_waiter(Server *server, unsigned at) {
+        free(server->waiter[at].reassign);
+        server->n_waiters--;
+        memmove(&server->waiter[at], &server->waiter[at + 1], (server->n_waiters - at) * sizeof(Waiter));
+}
+
+/* Answers those who have waited too long, or everybody who waits for libvirt. */
+static void server_fail_waiters(Server *server, bool all, const char *reason) {
+        int64_t now = server_now(server);
+
+        for (unsigned i = server->n_waiters; i-- > 0;)
+                if (all || now >= server->waiter[i].until_ns) {
+                        verbs_error(server->waiter[i].call, "Failed", reason);
+                        server_drop_waiter(server, i);
+                }
+}
+
+/* The request that the next round serves: the first reassignment, if any. */
+static Waiter *server_next_reassign(Server *server) {
+        for (unsigned i = 0; i < server->n_waiters; i++)
+                if (server->waiter[i].reassign)
+                        return &server->waiter[i];
+        return NULL;
+}
+
+static void server_answer_waiters(Server *server) {
+        for (unsigned i = server->n_waiters; i-- > 0;) {
+                Waiter *waiter = &server->waiter[i];
+                if (waiter->started && waiter->reassign)
+                        verbs_answer_reassign(server, waiter->call, false, true);
+                else if (waiter->started)
+                        control_reply(waiter->call, NULL);
+                else
+                        continue;
+                server_drop_waiter(server, i);
+        }
+}
+
+static void server_try_reassign(Server *server, Waiter *waiter) {
+        int r = rounds_try_reassign(server->rounds, waiter->reassign);
+
+        verbs_answer_reassign(server, waiter->call, true, r == 0);
+        server_drop_waiter(server, (unsigned)(waiter - server->waiter));
+}
+
+static void server_retry_soon(Server *server) {
+        uint64_t now;
+
+        server->rounds->retry_soon = false;
+        if (sd_event_now(server->event, CLOCK_MONOTONIC, &now) >= 0 &&
+            sd_event_source_set_time(server->retry, now + RETRY_MS * 1000) >= 0)
+                sd_event_source_set_enabled(server->retry, SD_EVENT_ONESHOT);
+}
+
+/* Asks libvirt again when its list and /proc have come to differ. Once for each
+ * difference: one that libvirt knows of is asked for again at the next resync. */
+static void server_refresh_list(Server *server) {
+        uint32_t now = server->rounds->n_out_of_date, before = server->n_out_of_date;
+
+        server->n_out_of_date = now;
+        if (now > 0 && now != before)
+                server_poke(server, true);
+}
+
+static void server_start_round(Server *server);
+
+static void server_round_done(Server *server) {
+        report_round(server->report, server->rounds);
+        server_answer_waiters(server);
+        if (server->rounds->retry_soon)
+                server_retry_soon(server);
+        server_refresh_list(server);
+        if (server->facts_fresh)
+                server_start_round(server);
+        else if (server->n_waiters > 0)
+                server_poke(server, false);
+}
+
+static void server_tell_of_stranger(Server *server) {
+        Stranger stranger;
+
+        if (real_host_take_stranger(server->real, &stranger))
+                log_error("a vCPU thread died while it was bound, and thread %d (%s) of process %d has its number "
+                          "now: %s",
+                          stranger.tid, stranger.comm, stranger.pid,
+                          stranger.widened ? "it was given its process's mask back"
+                                           : "its mask could not be given back, see taskset(1)");
+}
+
+/* A slice of the writes; more in the next turn of the loop. */
+static void server_apply(Server *server) {
+        bool done = rounds_apply_some(server->rounds, SLICE_MS * MS_NS);
+
+        server_tell_of_stranger(server);
+
+        sd_event_source_set_enabled(server->slice, done ? SD_EVENT_OFF : SD_EVENT_ON);
+        if (done)
+                server_round_done(server);
+}
+
+/* Every call that waits for "a round" is served by the one that starts now. */
+static void server_mark_served(Server *server, Waiter *reassign) {
+        for (unsigned i = 0; i < server->n_waiters; i++)
+                if (!server->waiter[i].reassign || &server->waiter[i] == reassign)
+                        server->waiter[i].started = true;
+}
+
+static void server_start_round(Server *server) {
+        Rounds *rounds = server->rounds;
+        Waiter *reassign = server_next_reassign(server);
+        bool dry_run = reassign && reassign->dry_run;
+        RoundRequest request = {.act = server_acts(server),
+                                .full = server->full_asked,
+                                .reassign = reassign && !dry_run ? reassign->reassign : NULL};
+
+        server->facts_fresh = false;
+        server->full_asked = false;
+        int r = rounds_begin(rounds, server->facts, &request);
+        if (r < 0) {
+                report_round(server->report, rounds);
+                server_fail_waiters(server, true, rounds->trouble);
+                return;
+        }
+        if (r > 0 && reassign) {
+                verbs_answer_reassign(server, reassign->call, false, false);
+                server_drop_waiter(server, (unsigned)(reassign - server->waiter));
+                reassign = NULL;
+        }
+        if (dry_run) {
+                server_try_reassign(server, reassign);
+                reassign = NULL;
+        }
+        server_mark_served(server, reassign);
+        server_apply(server);
+}
+
+/* Says once when the link comes, goes, or can not come. */
+static void server_note_link(Server *server) {
+        LinkStatus status;
+
+        link_status(server->link, &status);
+        if (status.state == server->link_state && strcmp(status.error, server->link_error) == 0)
+                return;
+        if (status.state == LINK_UP && server->link_state != LINK_UP) {
+                log_notice("connected to libvirt at %s", status.uri);
+                server->ever_up = true;
+                server_poke(server, true);
+        } else if (status.state != LINK_UP && status.error[0]) {
+                log_warning("no libvirt at %s: %s; all bindings stay as they are, trying again", status.uri,
+                            status.error);
+                server_fail_waiters(server, true, status.error);
+        }
+        server->link_state = status.state;
+        memcpy(server->link_error, status.error, sizeof(server->link_error));
+}
+
+static int on_link(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Server *server = userdata;
+        uint64_t count;
+
+        (void)source;
+        (void)events;
+        if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN && errno != EINTR)
+                return -errno;
+        server_note_link(server);
+        if (link_poked(server->link))
+                link_request(server->link, false);
+        FactList *facts = link_take(server->link);
+        if (facts) {
+                fact_list_free(server->facts);
+                server->facts = facts;
+                server->facts_fresh = true;
+                if (!server->rounds->applying)
+                        server_start_round(server);
+        }
+        return 0;
+}
+
+static int on_slice(sd_event_source *source, void *userdata) {
+        (void)source;
+        server_apply(userdata);
+        return 0;
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        (void)source;
+        (void)usec;
+        server_poke(userdata, true);
+        return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Server *server = userdata;
+        int64_t now = server_now(server);
+        bool full = now - server->last_full_ns >= FULL_RESYNC_S * SECOND_NS;
+
+        if (full)
+                server->last_full_ns = now;
+        server_fail_waiters(server, false, "libvirt did not answer in time");
+        server_poke(server, full);
+        int r = sd_event_source_set_time(source, usec + (uint64_t)(server->settings->interval_ns / 1000));
+        return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        char why[SETTINGS_WHY_SIZE];
+
+        (void)source;
+        (void)info;
+        if (server_reload(userdata, why) < 0)
+                log_error("settings not changed: %s", why);
+        else
+                log_notice("settings read again");
+        return 0;
+}
+
+static void warn_if_fixed(const char *now, const char *then, SettingKey key) {
+        if (strcmp(now, then) != 0)
+                log_warning("%s takes effect at the next start", setting_name(key));
+}
+
+int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]) {
+        AUTO_FREE Settings *fresh = malloc(sizeof(*fresh));
+        int r;
+
+        snprintf(ret_why, SETTINGS_WHY_SIZE, "out of memory");
+        if (!fresh)
+                return -ENOMEM;
+        r = options_settings(server->options, fresh, ret_why);
+        if (r == 0 && server->has_run_time_sched)
+                r = settings_set(fresh, SET_SCHED_POLICY, sched_name(server->run_time_sched), "run time", ret_why);
+        if (r < 0)
+                return r;
+        warn_if_fixed(fresh->runtime_dir, server->settings->runtime_dir, SET_RUNTIME_DIR);
+        warn_if_fixed(fresh->connect, server->settings->connect, SET_CONNECT);
+        warn_if_fixed(fresh->admin_group, server->settings->admin_group, SET_ADMIN_GROUP);
+        *server->settings = *fresh;
+        log_set_level(server->settings->log_level);
+        rounds_settings_changed(server->rounds);
+        server_poke(server, true);
+        return 0;
+}
+
+static int server_open_state(Server *server) {
+        char boot_id[VM_UUID_SIZE], why[256] = "";
+        int r = state_new(&server->state);
+
+        if (r == 0)
+                r = state_boot_id("", boot_id);
+        if (r < 0)
+                return r;
+        r = state_load(server->state, server->paths.state, boot_id, why);
+        if (r < 0)
+                log_error("%s is not used: %s; threads that were bound before are left alone", server->paths.state,
+                          why[0] ? why : strerror(-r));
+        else if (server->state->n_threads > 0 || server->state->paused)
+                log_info("%u threads known from before%s", server->state->n_threads,
+                         server->state->paused ? "; paused until 'vasctl resume'" : "");
+        return 0;
+}
+
+static int server_take_lock(Server *server) {
+        pid_t holder = 0;
+        int r = runtime_create(&server->paths);
+
+        if (r < 0) {
+                log_error("can not use %s: %s", server->paths.directory, strerror(-r));
+                return r;
+        }
+        server->lock_fd = runtime_lock(&server->paths, &holder);
+        if (server->lock_fd == -EWOULDBLOCK)
+                log_error("another vas-daemon (process %d) already manages this host: %s is locked", (int)holder,
+                          server->paths.lock);
+        else if (server->lock_fd < 0)
+                log_error("can not lock %s: %s", server->paths.lock, strerror(-server->lock_fd));
+        return server->lock_fd < 0 ? server->lock_fd : 0;
+}
+
+static int server_listen(Server *server) {
+        int r = control_new(server->event, server->paths.socket, runtime_group(server->settings->admin_group),
+                            vas_interface_text, verbs_handle, server, &server->control);
+
+        if (r < 0)
+                log_error("can not listen on %s: %s", server->paths.socket, strerror(-r));
+        return r;
+}
+
+static int server_add_sources(Server *server) {
+        uint64_t now;
+        int r = sd_event_now(server->event, CLOCK_MONOTONIC, &now);
+
+        if (r >= 0)
+                r = sd_event_add_io(server->event, NULL, server->notify_fd, EPOLLIN, on_link, server);
+        if (r >= 0)
+                r = sd_event_add_time(server->event, &server->timer, CLOCK_MONOTONIC,
+                                      now + (uint64_t)(server->settings->interval_ns / 1000), 0, on_timer, server);
+        if (r >= 0)
+                r = sd_event_add_time(server->event, &server->retry, CLOCK_MONOTONIC, UINT64_MAX, 0, on_retry, server);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(server->retry, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_defer(server->event, &server->slice, on_slice, server);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(server->slice, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_signal(server->event, NULL, SIGTERM, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(server->event, NULL, SIGINT, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(server->event, NULL, SIGHUP, on_hangup, server);
+        if (r >= 0)
+                r = sd_event_set_watchdog(server->event, true);
+        return r;
+}
+
+static int server_start(Server *server) {
+        int r = runtime_paths_init(&server->paths, server->settings->runtime_dir);
+
+        if (r == 0)
+                r = server_take_lock(server);
+        if (r < 0)
+                return r;
+        r = server_open_state(server);
+        if (r == 0)
+                r = real_host_new("", NULL, &server->real);
+        if (r == 0)
+                r = rounds_new(real_host_door(server->real), server->settings, server->state, server->paths.state,
+                               &server->rounds);
+        if (r == 0)
+                r = report_new(&server->report);
+        if (r == 0)
+                r = sd_event_default(&server->event);
+        if (r >= 0) {
+                server->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+                r = server->notify_fd < 0 ? -errno : server_add_sources(server);
+        }
+        if (r >= 0)
+                r = link_new(server->settings->connect, server->notify_fd, &server->link);
+        if (r < 0) {
+                log_error("can not start: %s", strerror(-r));
+                return r;
+        }
+        return server_listen(server);
+}
+
+static void server_stop(Server *server) {
+        unsigned restored = 0, failed = 0;
+
+        sd_notify(false, "STOPPING=1");
+        server_fail_waiters(server, true, "the daemon is stopping");
+        if (server->link)
+                link_abandon(server->link);
+        if (!server->rounds)
+                return;
+        if (!server->settings->restore_on_stop) {
+                log_notice("stopped; bindings are kept (on-stop = keep)");
+                return;
+        }
+        rounds_restore(server->rounds, true, &restored, &failed);
+        server_tell_of_stranger(server);
+        log_notice("stopped; %u thread%s restored%s", restored, restored == 1 ? "" : "s",
+                   failed ? ", some could not be" : "");
+}
+
+static void server_done(Server *server) {
+        control_free(server->control);
+        sd_event_source_unref(server->timer);
+        sd_event_source_unref(server->retry);
+        sd_event_source_unref(server->slice);
+        sd_event_unref(server->event);
+        rounds_free(server->rounds);
+        report_free(server->report);
+        state_free(server->state);
+        real_host_free(server->real);
+        fact_list_free(server->facts);
+        if (server->lock_fd >= 0)
+                close(server->lock_fd);
+        runtime_paths_done(&server->paths);
+}
+
+int server_run(const Options *options, Settings *settings) {
+        Server server = {.options = options, .settings = settings, .notify_fd = -1, .lock_fd = -1};
+        int r;
+
+        server.started_ns = server.last_full_ns = server_now(&server);
+        r = server_start(&server);
+        if (r >= 0) {
+                log_notice("vas-daemon " VAS_VERSION " started, mode %s", settings->act ? "act" : "observe");
+                sd_notify(false, "READY=1");
+                server_poke(&server, true);
+                r = sd_event_loop(server.event);
+                if (r < 0)
+                        log_error("the event loop failed: %s", strerror(-r));
+                server_stop(&server);
+        }
+        server_done(&server);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

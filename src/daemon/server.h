@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The running service: event loop, pokes, rounds, requests.
+ *
+ *   libvirt event | timer | request | signal --poke--> list from the link --> round
+ *
+ * The loop never waits for libvirt: it asks the link for a list and goes on; a
+ * round starts when the list is there. Writes are applied in slices, so that a
+ * query is answered while many running threads are being moved.
+ */
+
+#include "daemon/control.h"
+#include "daemon/options.h"
+#include "daemon/report.h"
+#include "daemon/rounds.h"
+#include "daemon/runtime.h"
+#include "daemon/view.h"
+#include "platform/link.h"
+
+enum {
+        WAITERS_MAX = 128,
+        WAITER_TIMEOUT_S = 30,
+        FULL_RESYNC_S = 30,
+        SLICE_MS = 10,
+        RETRY_MS = 500,
+};
+
+/* A call that is answered after a round. */
+typedef struct Waiter {
+        ControlCall *call;
+        char *reassign;    /* NULL: any round will do; else "all", a UUID or a name */
+        bool dry_run;
+        bool started;      /* its round is being applied */
+        int64_t until_ns;
+} Waiter;
+
+typedef struct Server {
+        const Options *options;
+        Settings *settings;
+        SchedPolicy run_time_sched; /* set by SetPolicy */
+        bool has_run_time_sched;
+        RuntimePaths paths;
+        RealHost *real;
+        Link *link;
+        LinkState link_state; /* as last logged */
+        char link_error[256];
+        State *state;
+        Rounds *rounds;
+        Report *report;
+        Control *control;
+        FactList *facts;   /* the newest list */
+        bool facts_fresh;  /* not yet used by a round */
+        bool full_asked;   /* the next round takes nothing from a cache */
+        uint32_t n_out_of_date; /* as the last round found it */
+        bool ever_up;
+        sd_event *event;
+        sd_event_source *timer, *retry, *slice;
+        int notify_fd, lock_fd;
+        int64_t last_full_ns, started_ns;
+        unsigned n_waiters;
+        Waiter waiter[WAITERS_MAX];
+} Server;
+
+/* Runs the service until a signal ends it. Returns the process's exit code. */
+int server_run(const Options *options, Settings *settings);
+
+/* Asks for a round soon. full: nothing is taken from a cache. */
+void server_poke(Server *server, bool full);
+/* Answers call after the next round; false when too many calls wait already. */
+bool server_wait(Server *server, ControlCall *call, const char *reassign, bool dry_run);
+/* Whether rounds write. */
+bool server_acts(const Server *server);
+/* Reads the settings again (SIGHUP). 0 or negative with one line in ret_why. */
+int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]);
+void server_view(const Server *server, View *ret);
+int64_t server_now(const Server *server);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The methods of data/io.vsched.Daemon.varlink: who may call them, what their
+ * parameters must be, and what they do. */
+
+#include "daemon/server.h"
+
+/* ControlHandler; userdata is the Server. */
+void verbs_handle(void *userdata, ControlCall *call, const char *method, json_t *parameters, const Peer *peer);
+
+/* Answers Reassign from the plan of the round that carried it out (or tried it). */
+void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, bool found);
+
+/* One error with a reason: name is "Failed", "Refused" or "NotPermitted". */
+void verbs_error(ControlCall *call, const char *name, const char *reason);
