@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The daemon's planner over a modelled host: observe, plan, apply, remember,
+ * with faults on demand between the plan and its application.
+ */
+
+#include "sim/complaint.h"
+#include "sim/model.h"
+#include "sim/options.h"
+#include "sim/random.h"
+
+/* What went wrong in a plan or while it was applied. All must stay 0 where no
+ * fault was injected. */
+typedef struct PlanFindings {
+        uint64_t bad_plans; /* see audit.h */
+        uint64_t overlaps;  /* moves onto a CPU that somebody still owned */
+        Complaint first;    /* of the first bad plan */
+} PlanFindings;
+
+typedef struct Planner {
+        Model *model;
+        Policy policy;
+        FaultRates faults;
+        Random random;
+        bool check;       /* audit each plan */
+        History *history;
+        Plan *plan;
+        PlanWork *work;
+        PlanFindings findings;
+        uint64_t writes, writes_failed, deaths, range_changes;
+} Planner;
+
+int planner_new(Model *model, const Policy *policy, Planner **ret);
+Planner *planner_free(Planner *planner);
+/* One round. *ret_ns: how long the plan took, on this machine. */
+void planner_round(Planner *planner, const PlanRequest *request, int64_t now_ns, int64_t *ret_ns);
