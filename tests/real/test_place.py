@@ -63,7 +63,7 @@ def by_vcpu(lab):
 
 @case("a part of a node as the range")
 def part_of_node(lab):
-    lab.need_cpus(4)
+    lab.need_cpus(3)
     part = lab.cpus[1:3]
     lab.daemon.start()
     vm = lab.vm("a", vcpus=2, cpuset=cpu_list(part)).start()
