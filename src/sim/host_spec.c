@@ -43,3 +43,11 @@ int host_spec_load(const char *spec, ClusterLevel level, Topology *ret, Complain
                 return r;
         return r < 0 ? complain(ret_why, "topology %.150s: %s", spec, why) : 0;
 }
+
+char *host_spec_text(const char *spec) {
+        char *description = NULL;
+
+        if (read_description(spec, &description) < 0)
+                return NULL;
+        return description ? description : strdup(spec);
+}

@@ -12,3 +12,7 @@
  * description. 0; or INPUT_BAD and *ret_why; or -errno.
  */
 int host_spec_load(const char *spec, ClusterLevel level, Topology *ret, Complaint *ret_why);
+
+/* The description in such a text file as newly allocated text, for any other
+ * spec a copy of it. NULL: out of memory. */
+char *host_spec_text(const char *spec);

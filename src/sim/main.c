@@ -65,33 +65,38 @@ static int run_policies(const Options *options, const Trace *trace, const Topolo
         return 0;
 }
 
-static int write_svg(const Options *options, Replay *const *replay, Complaint *ret_why) {
-        AUTO_FCLOSE FILE *file = fopen(options->svg, "we");
+static int run_shown(const Options *options, const Trace *trace, const Topology *topology, FILE *svg) {
+        Replay *replay[POLICY_KINDS] = {};
+        int r = run_policies(options, trace, topology, replay);
 
-        if (!file)
-                return complain(ret_why, "%s: %s", options->svg, strerror(errno));
-        svg_write(replay, options->n_policies, file);
-        if (fflush(file) != 0 || ferror(file))
-                return -EIO;
-        return 0;
+        if (r == 0 && svg) {
+                svg_write(replay, options->n_policies, svg);
+                if (fflush(svg) != 0 || ferror(svg))
+                        r = -EIO;
+        }
+        for (unsigned i = 0; i < POLICY_KINDS; i++)
+                replay_free(replay[i]);
+        return r;
 }
 
 static int run_trace(const Options *options, Complaint *ret_why) {
         CLEANUP(cleanup_trace) Trace *trace = NULL;
         AUTO_FREE Topology *topology = calloc(1, sizeof(*topology));
-        Replay *replay[POLICY_KINDS] = {};
+        AUTO_FCLOSE FILE *svg = NULL;
 
         if (!topology)
                 return -ENOMEM;
         int r = load_input(options, &trace, topology, ret_why);
-        if (r == 0)
-                r = options->watch ? watch_run(trace, topology, options)
-                                   : run_policies(options, trace, topology, replay);
-        if (r == 0 && options->svg && !options->watch)
-                r = write_svg(options, replay, ret_why);
-        for (unsigned i = 0; i < POLICY_KINDS; i++)
-                replay_free(replay[i]);
-        return r;
+        if (r)
+                return r;
+        if (options->watch)
+                return watch_run(trace, topology, options);
+        if (options->svg) {
+                svg = fopen(options->svg, "we");
+                if (!svg)
+                        return complain(ret_why, "%s: %s", options->svg, strerror(errno));
+        }
+        return run_shown(options, trace, topology, svg);
 }
 
 static int run_snapshots(const Options *options, Complaint *ret_why) {
@@ -129,8 +134,10 @@ static int run_generate(const Options *options, Complaint *ret_why) {
         int r = host_spec_load(options->topology, options->level, topology, ret_why);
         if (r)
                 return r;
-        GenerateOptions generate = {options->mix, options->occupancy_pct, options->n_events, options->seed,
-                                    options->topology};
+        AUTO_FREE char *text = host_spec_text(options->topology);
+        if (!text)
+                return -ENOMEM;
+        GenerateOptions generate = {options->mix, options->occupancy_pct, options->n_events, options->seed, text};
         return generate_trace(topology, &generate, stdout);
 }
 

@@ -96,7 +96,7 @@ static void write_panel(Replay *const *replay, unsigned n, Measure measure, FILE
                         LEFT, y, PLOT, LEFT - 8, y + 4, top * tick / 2);
         }
         /* What is wanted of the host is the same for every policy. */
-        for (unsigned i = 0; i < (measure == MEASURE_OCCUPANCY ? 1 : n); i++)
+        for (unsigned i = measure == MEASURE_OCCUPANCY ? 1 : n; i-- > 0;) /* the first on top */
                 write_line(replay[i], measure, i, bottom, top, file);
 }
 
