@@ -68,7 +68,6 @@ def hotplug(lab):
     equal(sorted(vm.threads()), [0, 1], "vCPUs after plugging")
     vm.unplug(1)
     equal(sorted(vm.threads()), [0], "vCPUs after unplugging")
-    equal(lab.virsh("vcpucount", vm.name, "--live", "--current").strip(), "1", "vCPUs that libvirt knows")
 
 
 main(__file__)

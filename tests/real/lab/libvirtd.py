@@ -144,6 +144,10 @@ class Vm:
         wait_until(is_done, 15, "%d vCPUs are left" % count, pause=0.3)
         self.libvirtd.stop()
         self.libvirtd.start()
+        wait_until(lambda: self._libvirt_counts() == count, 5, "libvirt has learned it")
+
+    def _libvirt_counts(self):
+        return int(self.libvirtd.virsh("vcpucount", self.name, "--live", "--current"))
 
     @property
     def pid(self):
