@@ -198,10 +198,15 @@ static void print_status(const Ctl *ctl, const json_t *status) {
         print_daemon(ctl, status);
         print_libvirt(ctl, json_object_get(status, "libvirt"));
         print_policy(ctl, status);
-        print_vms(ctl, status);
-        print_spans(ctl, status);
-        print_host(ctl, status);
-        print_moves(ctl, status);
+        if (get_number(status, "rounds") > 0) {
+                print_vms(ctl, status);
+                print_spans(ctl, status);
+                print_host(ctl, status);
+                print_moves(ctl, status);
+        } else { /* zeros would claim knowledge that it does not have */
+                label(ctl, "VMs");
+                puts("unknown: the daemon has not seen them yet");
+        }
         print_warnings(ctl, status);
 }
 

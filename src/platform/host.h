@@ -33,7 +33,9 @@ typedef struct HostOps {
         int (*read_online)(void *self, CpuSet *ret);
         /* Fills everything of *ret but what state and policy add (before, written,
          * range_then, intended, home, drift, policy, fresh). full: nothing is
-         * taken from a cache. 0 or -errno. */
+         * taken from a cache. Else only what shows a change is read anew, and
+         * each VM in full once in 60 observations: full is for when something
+         * is amiss (a start, a reload, a reconnect). 0 or -errno. */
         int (*observe)(void *self, const FactList *facts, const Topology *topology, bool full, Snapshot *ret);
         /* Checks the thread, writes, reads back, checks again. *ret_mask is the
          * mask found afterwards (untouched when STALE). */

@@ -16,6 +16,7 @@ struct RealHost {
         char *pid_dir[2];   /* where libvirt keeps pid files, below the root; NULL: no such */
         CgroupMounts cgroups;
         VmRecordList records;
+        uint64_t n_observed; /* observations made */
         unsigned fds_spare; /* how many more descriptors records may hold */
         CpuSetPool *pool;   /* the records' sets */
         bool has_stranger;

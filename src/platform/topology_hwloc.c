@@ -134,6 +134,14 @@ static bool object_is_level(hwloc_obj_t object, ClusterLevel level) {
         }
 }
 
+/* The innermost object of that level around a CPU or core; NULL if there is none. */
+static hwloc_obj_t set_around(hwloc_obj_t inner, ClusterLevel level) {
+        for (hwloc_obj_t o = inner->parent; o; o = o->parent)
+                if (object_is_level(o, level))
+                        return o;
+        return NULL;
+}
+
 static unsigned cores_inside(hwloc_topology_t topology, hwloc_const_cpuset_t set) {
         int cores = hwloc_get_nbobjs_inside_cpuset_by_type(topology, set, HWLOC_OBJ_CORE);
 
@@ -157,6 +165,16 @@ static void count_depth(hwloc_topology_t topology, int depth, ClusterLevel level
         }
 }
 
+/* hwloc drops a kernel cluster that is but one core: such a core lies in none. */
+static unsigned cores_in_no_cluster(hwloc_topology_t topology) {
+        unsigned n = 0;
+
+        for (hwloc_obj_t core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, NULL); core;
+             core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, core))
+                n += set_around(core, LEVEL_CLUSTER) == NULL;
+        return n;
+}
+
 static LevelCount level_count(hwloc_topology_t topology, ClusterLevel level) {
         LevelCount count = {};
 
@@ -165,6 +183,8 @@ static LevelCount level_count(hwloc_topology_t topology, ClusterLevel level) {
         else
                 for (int depth = 0; depth < hwloc_topology_get_depth(topology); depth++)
                         count_depth(topology, depth, level, &count);
+        if (level == LEVEL_CLUSTER && count.sets > 0)
+                count.sets += cores_in_no_cluster(topology);
         return count;
 }
 
@@ -239,14 +259,6 @@ static unsigned cpu_node(hwloc_topology_t topology, hwloc_obj_t pu) {
         return best ? best->os_index : 0;
 }
 
-/* The innermost object of that level around the CPU; NULL if there is none. */
-static hwloc_obj_t cpu_set(hwloc_obj_t pu, ClusterLevel level) {
-        for (hwloc_obj_t o = pu->parent; o; o = o->parent)
-                if (object_is_level(o, level))
-                        return o;
-        return NULL;
-}
-
 static uint8_t cpu_kind(hwloc_topology_t topology, hwloc_obj_t pu) {
         int index = hwloc_cpukinds_get_by_cpuset(topology, pu->cpuset, 0), efficiency;
 
@@ -257,7 +269,7 @@ static uint8_t cpu_kind(hwloc_topology_t topology, hwloc_obj_t pu) {
 
 static CpuFact cpu_fact(hwloc_topology_t topology, hwloc_obj_t pu, ClusterLevel level) {
         unsigned node = cpu_node(topology, pu);
-        hwloc_obj_t package = cpu_set(pu, LEVEL_PACKAGE), cluster = cpu_set(pu, level);
+        hwloc_obj_t package = set_around(pu, LEVEL_PACKAGE), cluster = set_around(pu, level);
         hwloc_obj_t core = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, pu);
         CpuFact fact = {
                 .os = (uint16_t)pu->os_index,

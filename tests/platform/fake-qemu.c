@@ -81,10 +81,16 @@ static int thread_start(FakeThread *self, const char *comm, bool spin) {
         return atomic_load(&self->tid);
 }
 
+/* Joining returns a moment before the thread has left /proc. */
 static void thread_stop(FakeThread *self) {
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/self/task/%d", atomic_load(&self->tid));
         atomic_store(&self->stop, true);
         pthread_kill(self->thread, SIGUSR1);
         pthread_join(self->thread, NULL);
+        while (access(path, F_OK) == 0)
+                usleep(100);
         atomic_store(&self->tid, 0);
 }
 
