@@ -5,19 +5,20 @@
 
 static void add_vm(Table *table, const json_t *vm) {
         AUTO_FREE char *nodes = get_list(vm, "nodes");
-        const char *verdict = get_string(vm, "verdict"), *reason = get_string(vm, "reason");
+        const char *verdict = get_string(vm, "verdict"), *reason = get_string(vm, "reason"),
+                   *cpus = get_string(vm, "cpus");
         long long minimum = get_number(vm, "min_clusters");
+        size_t clusters = json_array_size(json_object_get(vm, "clusters"));
 
         table_add(table, COLOUR_NONE, "%s", get_string(vm, "name"));
         table_add(table, COLOUR_NONE, "%lld", get_number(vm, "vcpus"));
         table_add(table, verdict_colour(verdict), *reason ? "%s (%s)" : "%s", verdict, reason);
         table_add(table, COLOUR_NONE, "%s", nodes && *nodes ? nodes : "-");
-        if (minimum > 0)
-                table_add(table, COLOUR_NONE, "%zu (%lld)", json_array_size(json_object_get(vm, "clusters")),
-                          minimum);
+        if (clusters == 0)
+                table_add(table, COLOUR_NONE, "-");
         else
-                table_add(table, COLOUR_NONE, "%zu", json_array_size(json_object_get(vm, "clusters")));
-        table_add(table, COLOUR_NONE, "%s", get_string(vm, "cpus"));
+                table_add(table, COLOUR_NONE, minimum > 0 ? "%zu (%lld)" : "%zu", clusters, minimum);
+        table_add(table, COLOUR_NONE, "%s", *cpus ? cpus : "-");
 }
 
 static int print_list(const Ctl *ctl, const json_t *vms) {

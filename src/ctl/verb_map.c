@@ -21,6 +21,7 @@ enum {
         LEGEND_NAME_WIDTH = 28,
         OWNER_NONE = -1,
         OWNER_TWICE = -2,
+        TWICE_SHOWN = 10, /* CPUs claimed twice that are named */
 };
 
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -316,6 +317,31 @@ static void print_legend(const Map *map) {
         }
 }
 
+/* Who claims the CPUs that more than one vCPU claims. */
+static void print_twice(const Map *map, const json_t *owners) {
+        unsigned shown = 0;
+
+        for (unsigned cpu = 0; cpu < CPUS_MAX && shown < TWICE_SHOWN; cpu++) {
+                const char *separator = " ";
+                const json_t *owner;
+                size_t i;
+
+                if (map->owner[cpu] != OWNER_TWICE)
+                        continue;
+                shown++;
+                printf("claimed twice (!): CPU %u by", cpu);
+                json_array_foreach (owners, i, owner) {
+                        if (get_number(owner, "cpu") != (long long)cpu)
+                                continue;
+                        printf("%s", separator);
+                        print_clean(get_string(owner, "name"));
+                        printf(" vCPU %lld", get_number(owner, "vcpu"));
+                        separator = ", ";
+                }
+                putchar('\n');
+        }
+}
+
 /* One line: what the daemon's part in this is, if it is not simply acting. */
 static void print_mode(const Ctl *ctl) {
         const json_t *status;
@@ -382,6 +408,7 @@ static int print_map(const Ctl *ctl, const json_t *host) {
                 json_array_foreach (map->nodes, i, node)
                         print_node(map, node, &grid);
                 print_legend(map);
+                print_twice(map, json_object_get(host, "owners"));
                 print_set("offline", host, "offline");
                 print_set("skipped (#)", host, "skip_cpuset");
                 print_set("isolated (%)", host, "isolated");

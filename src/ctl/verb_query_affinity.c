@@ -25,6 +25,7 @@ int run_query_affinity(Ctl *ctl, int argc, char **argv) {
         size_t n_words;
         int status = options_parse(ctl, argc, argv, options, 1, NULL, 0, &n_words);
 
+        ctl->json = false; /* it is JSON anyway, and the documented words stay */
         if (status != EXIT_DONE)
                 return status;
         if (!scope)

@@ -87,7 +87,7 @@ static void print_memory(const json_t *vm) {
         printf("memory");
         json_array_foreach (memory, i, share)
                 printf("%s node %lld: %lld %%", i ? "," : "", get_number(share, "node"),
-                       (get_number(share, "permille") + 5) / 10);
+                       get_number(share, "permille") / 10);
         puts(get_bool(vm, "remote_memory") ? " (remote)" : "");
 }
 

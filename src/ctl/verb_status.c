@@ -8,10 +8,10 @@
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
 
-enum { BAR_WIDTH = 20 };
+enum { BAR_WIDTH = 20, LABEL_WIDTH = 10 };
 
 static void label(const Ctl *ctl, const char *text) {
-        printf("%s%-10s%s", colour_start(ctl, COLOUR_BOLD), text, colour_end(ctl, COLOUR_BOLD));
+        printf("%s%-*s%s", colour_start(ctl, COLOUR_BOLD), LABEL_WIDTH, text, colour_end(ctl, COLOUR_BOLD));
 }
 
 static const char *plural(long long n) {
@@ -37,9 +37,9 @@ static void print_daemon(const Ctl *ctl, const json_t *status) {
 
         label(ctl, "Daemon");
         printf("%s%s%s, version ", colour_start(ctl, colour),
-               paused   ? "paused: keeps the pins, changes nothing"
+               paused   ? "paused (pins stay)"
                : acting ? "acting"
-                        : "observing: decides, changes nothing",
+                        : "observing (changes nothing)",
                colour_end(ctl, colour));
         print_clean(get_string(status, "version"));
         printf(", pid %lld, up ", get_number(status, "pid"));
@@ -94,28 +94,48 @@ static void print_policy(const Ctl *ctl, const json_t *status) {
         putchar('\n');
 }
 
-static void print_vms(const Ctl *ctl, const json_t *status) {
-        json_t *verdicts = json_object_get(status, "verdicts");
-        long long vms = get_number(status, "vms"), unseen = get_number(status, "unseen");
+/* "3 SPREAD" for each verdict, folded where the line is full. */
+static void print_verdicts(const Ctl *ctl, json_t *verdicts, unsigned column) {
         const char *name, *separator = ": ";
         json_t *count;
 
-        label(ctl, "VMs");
-        printf("%lld with %lld vCPU%s", vms, get_number(status, "vcpus"),
-               plural(get_number(status, "vcpus")));
         json_object_foreach (verdicts, name, count) {
+                AUTO_FREE char *clean = text_clean(name);
                 Colour colour = verdict_colour(name);
+                char number[32];
+                unsigned width;
 
-                if (json_integer_value(count) == 0)
+                if (!clean || json_integer_value(count) == 0)
                         continue;
-                printf("%s%s%lld ", separator, colour_start(ctl, colour),
-                       (long long)json_integer_value(count));
-                print_clean(name);
-                printf("%s", colour_end(ctl, colour));
+                snprintf(number, sizeof(number), "%lld ", (long long)json_integer_value(count));
+                width = (unsigned)strlen(number) + text_width(clean);
+                if (column + 3 + width > ctl->width) {
+                        printf("%.1s\n%*s", separator, LABEL_WIDTH, "");
+                        column = LABEL_WIDTH;
+                } else {
+                        printf("%s", separator);
+                        column += 2;
+                }
+                printf("%s%s%s%s", colour_start(ctl, colour), number, clean, colour_end(ctl, colour));
+                column += width;
                 separator = ", ";
         }
+}
+
+static void print_vms(const Ctl *ctl, const json_t *status) {
+        long long vms = get_number(status, "vms"), vcpus = get_number(status, "vcpus"),
+                  unseen = get_number(status, "unseen");
+        int column;
+
+        label(ctl, "VMs");
+        if (get_number(status, "rounds") == 0) {
+                puts("not known yet: the host has not been looked at");
+                return;
+        }
+        column = printf("%lld with %lld vCPU%s", vms, vcpus, plural(vcpus));
+        print_verdicts(ctl, json_object_get(status, "verdicts"), LABEL_WIDTH + (unsigned)column);
         if (unseen > 0)
-                printf("; %lld beyond the limits", unseen);
+                printf("\n%*s%lld more are beyond the documented limits", LABEL_WIDTH, "", unseen);
         putchar('\n');
 }
 

@@ -45,7 +45,7 @@ const Verb verbs[] = {
         {"set", "config", "-sp|--sched-policy affinity|dynamicAffinity", "set the scheduling policy",
          "Also understood: static (affinity), dynamic (dynamicAffinity), cluster.", false, run_set_config},
         {"query", "affinity", "-s|--scope all|UUID|NAME", "which vCPU has which CPU, as JSON",
-         "Prints one line of JSON: an object by UUID.", false, run_query_affinity},
+         "Prints one line of JSON: an object by UUID.", true, run_query_affinity},
         {"opt", "reassign", "-s|--scope all|UUID|NAME", "place all VMs or one VM anew", NULL, false,
          run_opt_reassign},
         {"opt", "recover", "", "restore the masks from before the daemon, and pause", NULL, false,

@@ -36,10 +36,10 @@ int view_find_vm(const View *view, const char *scope) {
         return -1;
 }
 
-static int single_of(const View *view, SetId id) {
-        const CpuSet *set = pool_get(&view->snapshot->pool, id);
+static bool vcpu_is_pinned(const View *view, const Vcpu *vcpu) {
+        const CpuSet *range = pool_get(&view->snapshot->pool, vcpu->range);
 
-        return set ? cpuset_single(set) : -1;
+        return range && cpuset_single(range) >= 0;
 }
 
 /* Whether somebody narrowed the thread before us. */
@@ -48,8 +48,8 @@ static bool vcpu_is_foreign(const View *view, uint32_t vcpu) {
         const CpuSet *mask = pool_get(&view->snapshot->pool, v->mask);
         CpuSet missing;
 
-        if (!mask || v->written != SET_NONE || view->plan->verdict[v->vm].n_foreign == 0 ||
-            view->plan->target[vcpu].mask != SET_NONE)
+        if (!mask || v->mask == v->range || v->before != SET_NONE || v->written != SET_NONE ||
+            v->intended != SET_NONE || view->plan->verdict[v->vm].n_foreign == 0)
                 return false;
         vcpu_allowed(view->topology, view->snapshot, view->policy, vcpu, &missing);
         cpuset_subtract(&missing, mask);
@@ -61,35 +61,23 @@ VcpuState view_vcpu_state(const View *view, uint32_t vcpu) {
         const Vcpu *v = &view->snapshot->vcpu[vcpu];
         VerdictKind verdict = view->plan->verdict[v->vm].kind;
 
-        if (v->tid == 0)
+        if (v->tid == 0 || v->mask == SET_NONE || verdict == VERDICT_UNSEEN)
                 return VCPU_UNSEEN;
-        if (single_of(view, v->range) >= 0)
+        if (vcpu_is_pinned(view, v))
                 return VCPU_PINNED;
         if (verdict == VERDICT_EXCLUDED)
                 return VCPU_UNMANAGED;
         if (vcpu_is_foreign(view, vcpu))
                 return VCPU_FOREIGN;
-        if (view->plan->target[vcpu].cpu >= 0)
+        if (verdict == VERDICT_FOREIGN || verdict == VERDICT_UNPLACEABLE)
+                return VCPU_UNMANAGED;
+        if (view_vcpu_cpu(view, vcpu) >= 0)
                 return VCPU_PLACED;
-        return verdict == VERDICT_CONTESTED || verdict == VERDICT_UNPLACEABLE ? VCPU_UNMANAGED : VCPU_SHARED;
+        return verdict == VERDICT_CONTESTED ? VCPU_UNMANAGED : VCPU_SHARED;
 }
 
 int view_vcpu_cpu(const View *view, uint32_t vcpu) {
-        const Vcpu *v = &view->snapshot->vcpu[vcpu];
-
-        switch (view_vcpu_state(view, vcpu)) {
-        case VCPU_PLACED:
-                return view->plan->target[vcpu].cpu;
-        case VCPU_PINNED:
-                return single_of(view, v->range);
-        case VCPU_FOREIGN:
-        case VCPU_UNMANAGED:
-                return single_of(view, v->mask);
-        case VCPU_SHARED:
-        case VCPU_UNSEEN:
-                break;
-        }
-        return -1;
+        return view->plan->target[vcpu].cpu;
 }
 
 /* All that the vCPU may run on when the plan is carried out. */
@@ -118,10 +106,10 @@ void view_vm_cpus(const View *view, uint32_t vm, CpuSet *ret) {
                 int cpu = view_vcpu_cpu(view, i);
                 CpuSet mask;
 
-                if (cpu >= 0) {
+                if (cpu >= 0)
                         cpuset_add(ret, (unsigned)cpu);
+                if (cpu >= 0 || view_vcpu_state(view, i) == VCPU_UNSEEN)
                         continue;
-                }
                 vcpu_mask(view, i, &mask);
                 cpuset_or(ret, &mask);
         }

@@ -170,10 +170,10 @@ static void tell_where(Story *story) {
                 return;
         case VERDICT_FOREIGN:
                 tell(story,
-                     "%u of its %u vCPU %s narrowed by somebody else before the daemon came (taskset, a "
-                     "hook, tuned): they are left alone.",
-                     story->verdict->n_foreign, story->vm->n_vcpus,
-                     story->verdict->n_foreign == 1 ? "threads was" : "threads were");
+                     "Somebody else narrowed %u of its %u vCPU threads before the daemon came (taskset, a "
+                     "hook, "
+                     "tuned). The daemon leaves them alone.",
+                     story->verdict->n_foreign, (unsigned)story->vm->n_vcpus);
                 return;
         case VERDICT_EXCLUDED:
                 tell(story, "The daemon does not manage it: %s.", *why ? why : "it is excluded");
@@ -231,8 +231,11 @@ static void tell_lost(Story *story, CpuSet *lost, const CpuSet *cause, bool outs
 static void tell_range(Story *story) {
         CpuSet range, lost;
         Words words, clusters, nodes;
-        unsigned n_ranges = ranges_of(story, &range);
+        unsigned n_ranges;
 
+        if (story->verdict->kind == VERDICT_PINNED)
+                return;
+        n_ranges = ranges_of(story, &range);
         if (!story->vm->range_named)
                 tell(story, "Its operator named no range: it may use the %u %s of the host.",
                      COUNTED(cpuset_count(&story->allowed), "CPU"));
@@ -260,10 +263,10 @@ static void tell_range(Story *story) {
 static void tell_minimum(Story *story) {
         const Verdict *verdict = story->verdict;
 
-        if (verdict->min_clusters == 0)
+        if (verdict->min_clusters == 0 || verdict->kind == VERDICT_PINNED)
                 return;
-        tell(story, "The fewest clusters that its range allows for %u %s are %u, in %u %s.",
-             COUNTED(story->vm->n_vcpus, "vCPU"), verdict->min_clusters, COUNTED(verdict->min_nodes, "node"));
+        tell(story, "At best it needs %u %s in %u %s.", COUNTED(verdict->min_clusters, "cluster"),
+             COUNTED(verdict->min_nodes, "node"));
 }
 
 /* How many CPUs of the VM's allowed set another VM owns. */
@@ -359,6 +362,31 @@ static void tell_memory(Story *story) {
                      (unsigned)vm->mem[0].node);
 }
 
+/* What keeps a VM where it is, by its verdict. */
+static const char *why_it_stays(VerdictKind kind) {
+        switch (kind) {
+        case VERDICT_PINNED:
+                return "its operator bound it there";
+        case VERDICT_FOREIGN:
+                return "somebody else bound it there";
+        case VERDICT_EXCLUDED:
+                return "it is not to be managed";
+        case VERDICT_CONTESTED:
+                return "somebody else keeps changing its masks";
+        case VERDICT_UNSEEN:
+                return "its threads can not be seen";
+        default:
+                return NULL;
+        }
+}
+
+static void tell_blocker(Story *story, uint32_t blocker) {
+        const char *why = why_it_stays(story->view->plan->verdict[blocker].kind);
+
+        tell(story, "Most in the way is %s%s%s.", story->view->snapshot->vm[blocker].name, why ? ": " : "",
+             why ? why : "");
+}
+
 static void tell_obstacles(Story *story, int64_t credits_milli) {
         const Verdict *verdict = story->verdict;
         bool judged = verdict->kind == VERDICT_SPREAD || verdict->kind == VERDICT_SHARED;
@@ -370,7 +398,7 @@ static void tell_obstacles(Story *story, int64_t credits_milli) {
         if (judged && verdict->reason != REASON_RANGE_TOO_SMALL)
                 tell_neighbours(story);
         if (verdict->blocker >= 0 && (uint32_t)verdict->blocker < story->view->snapshot->n_vms)
-                tell(story, "%s stands in the way.", story->view->snapshot->vm[verdict->blocker].name);
+                tell_blocker(story, (uint32_t)verdict->blocker);
         if (verdict->reason == REASON_NO_CREDITS)
                 tell(story, "The bucket of move credits holds %lld.%lld now.",
                      (long long)(credits_milli / 1000), (long long)(credits_milli % 1000 / 100));
@@ -388,6 +416,8 @@ static const char *shared_help(const Story *story) {
         case REASON_RANGE_TOO_SMALL:
                 return "A range of at least as many CPUs as it has vCPUs would help (virsh vcpupin), or "
                        "fewer vCPUs.";
+        case REASON_MEMORY:
+                return "With cross-node = yes for this VM the daemon may place it away from its memory.";
         case REASON_BLOCKED:
                 return "A wider range would help (virsh vcpupin), or to free the VMs in its way: they are "
                        "pinned, foreign, held by their memory, or not to be managed.";

@@ -20,7 +20,8 @@ VcpuState view_vcpu_state(const View *view, uint32_t vcpu);
 /* The CPU that the vCPU has for itself, through us or otherwise; -1: none. */
 int view_vcpu_cpu(const View *view, uint32_t vcpu);
 
-/* Where the VM's vCPUs are (meant to be): each its own CPU, else all it may use. */
+/* Where the VM's vCPUs are (meant to be): each its own CPU, else all it may use.
+ * vCPUs whose thread is not seen count for nothing. */
 void view_vm_cpus(const View *view, uint32_t vm, CpuSet *ret);
 
 /* The union of what its vCPUs are allowed. */

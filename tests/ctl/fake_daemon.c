@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A daemon with nothing behind it: the real control socket and the real view
+ * over a scene put together by hand. fake_daemon SOCKET SCENE [MOOD]; it says
+ * "ready" when it listens and ends when its stdin does.
+ *
+ * Moods: denied (nobody may change), failing (what is changed fails), refusing,
+ * broken (answers are no Varlink), deaf (connections are closed), old (knows no
+ * method), down (libvirt is not there).
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../daemon/scene.h"
+#include "daemon/control.h"
+#include "wire/names.h"
+
+typedef struct Fake {
+        Scene *scene;
+        const char *mood;
+} Fake;
+
+static bool mood_is(const Fake *fake, const char *mood) {
+        return strcmp(fake->mood, mood) == 0;
+}
+
+static void error(ControlCall *call, const char *name, const char *key, const char *value) {
+        char full[128];
+
+        snprintf(full, sizeof(full), VAS_INTERFACE ".%s", name);
+        control_error(call, full, key ? json_pack("{ss}", key, value) : NULL);
+}
+
+static json_t *verdicts_of(const Scene *scene) {
+        json_t *verdicts = json_object();
+
+        for (VerdictKind kind = 0; kind < VERDICT_KINDS; kind++) {
+                int n = 0;
+
+                for (uint32_t i = 0; i < scene->snapshot.n_vms; i++)
+                        n += scene->plan.verdict[i].kind == kind;
+                if (n)
+                        json_object_set_new(verdicts, verdict_name(kind), json_integer(n));
+        }
+        return verdicts;
+}
+
+static json_t *libvirt_of(const Fake *fake) {
+        bool down = mood_is(fake, "down");
+
+        return json_pack("{ss,ss,sf,ss,ss,so}", "uri", "qemu:///system", "state", down ? "down" : "up",
+                         "since_s", down ? 12.0 : 7380.0, "error",
+                         down ? "Cannot recv data: Connection reset by peer" : "", "version", "9.0.0",
+                         "asked_s", down ? json_real(12.0) : json_null());
+}
+
+static json_t *status_of(const Fake *fake) {
+        const Scene *scene = fake->scene;
+        json_t *status =
+                json_pack("{ss,si,ss,sb,ss,ss,ss,ss,sb,sf,so,si,so,si,si,si,si,si,si,so}", "version", "1.2.3",
+                          "pid", 4711, "mode", scene->view.acting ? "act" : "observe", "paused", 0, "policy",
+                          "static", "smt", "auto", "layout", "auto", "skip_cpuset", "0-1", "range_affinity",
+                          1, "uptime_s", 7384.5, "libvirt", libvirt_of(fake), "vms",
+                          (int)scene->snapshot.n_vms, "verdicts", verdicts_of(scene), "vcpus",
+                          (int)scene->snapshot.n_vcpus, "unseen", 0, "clusters_used", 5, "clusters_needed", 4,
+                          "nodes_used", 4, "nodes_needed", 4, "score", view_score(&scene->plan.after));
+        json_t *more = json_pack(
+                "{si,si,si,ss,si,si,si,sb,sf,si,si,si,si,si,si,si,so}", "host_cpus",
+                (int)scene->topology.n_cpus, "host_clusters", (int)scene->topology.n_clusters, "host_nodes",
+                (int)scene->topology.n_nodes, "cluster_level", level_name(scene->topology.level),
+                "owned_cpus", (int)cpuset_count(&scene->plan.owned), "demand_vcpus",
+                (int)scene->plan.demand_vcpus, "supply_cpus", (int)scene->plan.supply_cpus, "overcommitted",
+                scene->plan.demand_vcpus > scene->plan.supply_cpus, "credits", 2.5, "rounds", 1234,
+                "rounds_with_moves", 7, "moves_done", 42, "moves_wanted", 2, "writes_failed", 0,
+                "drift_repaired", 1, "last_round_us", 85, "warnings",
+                json_pack("[s]", "1 VM of libvirt can not be seen; 'vasctl list' says why"));
+
+        if (!status || !more || json_object_update(status, more) < 0)
+                abort();
+        json_decref(more);
+        return json_pack("{so}", "status", status);
+}
+
+/* A VM with a run delay for each vCPU: else vasctl looks in this machine's /proc. */
+static json_t *vm_of(const View *view, uint32_t vm, bool detail) {
+        json_t *json = view_vm(view, vm, detail), *vcpu;
+        size_t i;
+
+        json_array_foreach (json_object_get(json, "vcpu"), i, vcpu)
+                json_object_set_new(vcpu, "run_delay_ms", json_integer(7000 * (json_int_t)i));
+        return json;
+}
+
+static void answer_list(const Fake *fake, ControlCall *call, const char *scope, bool detail) {
+        const View *view = &fake->scene->view;
+        int vm = strcmp(scope, "all") == 0 ? -1 : view_find_vm(view, scope);
+        json_t *vms = json_array();
+
+        if (vm < 0 && strcmp(scope, "all") != 0) {
+                error(call, "NoSuchVm", "vm", scope);
+                json_decref(vms);
+                return;
+        }
+        for (uint32_t i = 0; i < view->snapshot->n_vms; i++)
+                if (vm < 0 || (uint32_t)vm == i)
+                        json_array_append_new(vms, vm_of(view, i, detail));
+        control_reply(call, json_pack("{so}", "vms", vms));
+}
+
+static void answer_of_vm(const Fake *fake, ControlCall *call, const char *method, const char *scope) {
+        const View *view = &fake->scene->view;
+        int vm = strcmp(scope, "all") == 0 ? -1 : view_find_vm(view, scope);
+
+        if (vm < 0 && (strcmp(scope, "all") != 0 || strcmp(method, "Explain") == 0))
+                error(call, "NoSuchVm", "vm", scope);
+        else if (strcmp(method, "Explain") == 0)
+                control_reply(call, view_explain(view, (uint32_t)vm, 300));
+        else if (strcmp(method, "QueryAffinity") == 0)
+                control_reply(call, json_pack("{so}", "affinity", view_affinity(view, vm)));
+        else if (view->snapshot->n_vms == 0)
+                error(call, "NoVms", NULL, NULL);
+        else
+                control_reply(call, json_pack("{si,so,so,so,si}", "vms", (int)view->snapshot->n_vms, "moves",
+                                              view_moves(view), "before", view_score(&view->plan->before),
+                                              "after", view_score(&view->plan->after), "failed",
+                                              mood_is(fake, "failing") ? 2 : 0));
+}
+
+static bool changes(const char *method) {
+        return strcmp(method, "Reassign") == 0 || strcmp(method, "SetPolicy") == 0 ||
+               strcmp(method, "Pause") == 0 || strcmp(method, "Resume") == 0 ||
+               strcmp(method, "Recover") == 0;
+}
+
+static void on_call(void *userdata, ControlCall *call, const char *full, json_t *parameters,
+                    const Peer *peer) {
+        const Fake *fake = userdata;
+        const char *method = strrchr(full, '.') + 1;
+        const char *scope = json_string_value(json_object_get(parameters, "scope"));
+        const char *vm = json_string_value(json_object_get(parameters, "vm"));
+
+        (void)peer;
+        if (mood_is(fake, "denied") && changes(method))
+                error(call, "NotPermitted", "reason", "only root and members of the admin group may do this");
+        else if (mood_is(fake, "refusing") && changes(method))
+                error(call, "Refused", "reason", "paused:\n'vasctl resume' lets the daemon act again");
+        else if (strcmp(method, "GetStatus") == 0)
+                control_reply(call, status_of(fake));
+        else if (strcmp(method, "ListVms") == 0 && scope)
+                answer_list(fake, call, scope, json_is_true(json_object_get(parameters, "detail")));
+        else if (strcmp(method, "GetHost") == 0)
+                control_reply(call, view_host(&fake->scene->view));
+        else if (scope || vm)
+                answer_of_vm(fake, call, method, scope ? scope : vm);
+        else if (strcmp(method, "Recover") == 0)
+                control_reply(call, json_pack("{si,si}", "restored", 12, "failed",
+                                              mood_is(fake, "failing") ? 3 : 0));
+        else if (strcmp(method, "SetPolicy") == 0 && mood_is(fake, "failing"))
+                control_error(call, "org.varlink.service.InvalidParameter",
+                              json_pack("{ss}", "parameter", "policy"));
+        else
+                control_reply(call, NULL);
+}
+
+static int on_stdin(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        (void)fd;
+        (void)revents;
+        (void)userdata;
+        return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+/* Answers everybody with bytes that are no answer, or with none. */
+static int run_broken(const char *path, bool deaf) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        char byte[4096];
+
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 8) < 0)
+                return 1;
+        puts("ready");
+        fflush(stdout);
+        for (;;) {
+                struct pollfd wait[] = {{.fd = fd, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
+                int client;
+
+                if (poll(wait, 2, -1) < 0 || wait[1].revents)
+                        return 0;
+                client = accept(fd, NULL, NULL);
+                if (client < 0)
+                        return 1;
+                if (!deaf && recv(client, byte, sizeof(byte), 0) > 0)
+                        (void)send(client, "{\"error\":\033[2J}", 15, MSG_NOSIGNAL);
+                close(client);
+        }
+}
+
+int main(int argc, char **argv) {
+        Fake fake = {.mood = argc > 3 ? argv[3] : ""};
+        sd_event *event = NULL;
+        Control *control = NULL;
+        int r;
+
+        if (argc < 3)
+                return 2;
+        if (mood_is(&fake, "broken") || mood_is(&fake, "deaf"))
+                return run_broken(argv[1], mood_is(&fake, "deaf"));
+        fake.scene = scene_by_name(argv[2]);
+        if (!fake.scene)
+                return 2;
+        r = sd_event_new(&event);
+        if (r >= 0)
+                r = sd_event_add_io(event, NULL, STDIN_FILENO, EPOLLIN | EPOLLHUP, on_stdin, NULL);
+        if (r >= 0)
+                r = control_new(event, argv[1], (gid_t)-1,
+                                mood_is(&fake, "old") ? "interface io.vsched.Daemon\n" : vas_interface_text,
+                                on_call, &fake, &control);
+        if (r < 0) {
+                fprintf(stderr, "fake_daemon: %s\n", strerror(-r));
+                return 1;
+        }
+        puts("ready");
+        fflush(stdout);
+        r = sd_event_loop(event);
+        control_free(control);
+        sd_event_unref(event);
+        scene_free(fake.scene);
+        return r;
+}

@@ -1,0 +1,494 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""vasctl against a fake daemon: what it prints, to the letter, and how it ends.
+
+test_vasctl.py VASCTL FAKE_DAEMON [--update]: longer answers are compared with
+the files in golden/; --update writes them anew.
+"""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOLDEN = os.path.join(HERE, "golden")
+VASCTL, FAKE = sys.argv[1:3]
+UPDATE = "--update" in sys.argv
+FAILED = "Failed to execute command.\n"
+NO_INFORMATION = "No affinity information available\n"
+NO_VM = "Virtual machine needs to reassign cpu does not exist\n"
+UUID = "00000000-0000-4000-8000-000000000001"
+CASES = []
+
+
+class Wrong(Exception):
+    """What was not as it should be."""
+
+
+class Fake:
+    """A fake daemon while it lives."""
+
+    def __init__(self, scene="mixed", mood=""):
+        self.dir = tempfile.TemporaryDirectory(prefix="test-vasctl-")
+        self.socket = os.path.join(self.dir.name, "s")
+        self.process = subprocess.Popen([FAKE, self.socket, scene, mood], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+        if self.process.stdout.readline() != b"ready\n":
+            raise Wrong("the fake daemon does not start")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+        self.dir.cleanup()
+
+    def says(self, *words, **more):
+        return run(*words, socket=self.socket, **more)
+
+
+def environment(socket, more):
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "xterm", "VAS_SOCKET": socket,
+           "VAS_DAEMON": "/nonexistent/vas-daemon"}
+    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"):
+        if name in os.environ:
+            env[name] = os.environ[name]
+    env.update(more)
+    return env
+
+
+def run(*words, socket="/nonexistent/vas.sock", **env):
+    """(exit code, stdout, stderr)"""
+    done = subprocess.run([VASCTL, *words], env=environment(socket, env), stdin=subprocess.DEVNULL,
+                          capture_output=True, timeout=20, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def run_on_terminal(*words, socket, **env):
+    """The same with stdout and stderr on terminals of 80 columns."""
+    out, out_end = pty.openpty()
+    err, err_end = pty.openpty()
+    child = subprocess.Popen([VASCTL, *words], env=environment(socket, env), stdin=subprocess.DEVNULL, stdout=out_end,
+                             stderr=err_end)
+    os.close(out_end)
+    os.close(err_end)
+    texts = {out: b"", err: b""}
+    waiting = [out, err]
+    while waiting:
+        for fd in select.select(waiting, [], [], 20)[0]:
+            try:
+                chunk = os.read(fd, 65536)
+            except OSError:  # the other end is closed
+                chunk = b""
+            texts[fd] += chunk
+            if not chunk:
+                waiting.remove(fd)
+                os.close(fd)
+    return (child.wait(20), texts[out].decode().replace("\r\n", "\n"), texts[err].decode().replace("\r\n", "\n"))
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def equal(found, wanted, what):
+    if found != wanted:
+        raise Wrong("%s: found %r, wanted %r" % (what, found, wanted))
+
+
+def check(true, what):
+    if not true:
+        raise Wrong(what)
+
+
+def golden(name, text):
+    path = os.path.join(GOLDEN, name)
+    if UPDATE:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+    with open(path, encoding="utf-8") as f:
+        equal(text, f.read(), name)
+
+
+def check_failed(answer, code, *parts):
+    """Failed as documented: one line on stdout, one on stderr that has these parts."""
+    equal(answer[:2], (code, FAILED), "code and stdout")
+    equal((answer[2].count("\n"), answer[2][-1:]), (1, "\n"), "lines on stderr: %r" % answer[2])
+    check(answer[2].startswith("vasctl: "), "stderr: %r" % answer[2])
+    for part in parts:
+        check(part in answer[2], "%r is not in %r" % (part, answer[2]))
+
+
+def harmless(text):
+    """Nothing that a terminal would obey, nothing that is not what it seems."""
+    for c in text:
+        if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u200b\u2066"):
+            return False
+    return True
+
+
+# --- what VSched documents ---
+
+
+@case
+def set_config():
+    with Fake() as fake:
+        for option in (["-sp", "affinity"], ["--sched-policy", "dynamicAffinity"], ["--sched-policy=affinity"],
+                       ["-sp=static"], ["-sp", "dynamic"], ["-sp", "cluster"]):
+            equal(fake.says("set", "config", *option), (0, "Success to execute command.\n", ""), option)
+
+
+@case
+def set_config_fails():
+    with Fake(mood="refusing") as fake:
+        check_failed(fake.says("set", "config", "-sp", "affinity"), 1, "paused")
+    with Fake(mood="denied") as fake:
+        check_failed(fake.says("set", "config", "-sp", "affinity"), 5, "admin group")
+    with Fake(mood="failing") as fake:
+        check_failed(fake.says("set", "config", "-sp", "affinity"), 2, "policy")
+
+
+@case
+def query_affinity_of_one():
+    with Fake() as fake:
+        for words in (["-s", "db1"], ["--scope", UUID], ["--scope=" + UUID.upper()], ["-s=db1"], ["-s", "db1", "--json"]):
+            code, out, err = fake.says("query", "affinity", *words)
+            equal((code, err), (0, ""), words)
+            golden("query-affinity-db1.json", out)
+        equal(list(json.loads(out)), [UUID], "VMs")
+
+
+@case
+def query_affinity_of_all():
+    with Fake() as fake:
+        code, out, err = fake.says("query", "affinity", "-s", "all")
+        equal((code, err, out.count("\n")), (0, "", 1), "answer")
+        check(": " not in out and ", " not in out, "not compact")
+        check(harmless(out), "raw control characters")
+        golden("query-affinity-all.json", out)
+        found = {vm["name"][:4] for vm in json.loads(out).values()}
+        equal(found, {"web1", "db1", "lega", "evil"}, "VMs with a CPU of their own")
+
+
+@case
+def query_affinity_says_what_is_true_while_observing():
+    with Fake("observed") as fake:
+        equal([vm["name"] for vm in json.loads(fake.says("query", "affinity", "-s", "all")[1]).values()], ["lucky"],
+              "VMs")
+
+
+@case
+def query_affinity_without_vms():
+    with Fake("empty") as fake:
+        equal(fake.says("query", "affinity", "-s", "all"), (0, NO_INFORMATION, ""), "all")
+
+
+@case
+def query_affinity_of_an_unknown_vm():
+    with Fake() as fake:
+        code, out, err = fake.says("query", "affinity", "-s", "nobody")
+        equal((code, out, err.count("\n")), (3, NO_INFORMATION, 1), "answer")
+    with Fake("empty") as fake:
+        equal(fake.says("query", "affinity", "-s", "nobody")[:2], (3, NO_INFORMATION), "answer")
+
+
+@case
+def query_affinity_of_a_vm_without_cpus_of_its_own():
+    with Fake() as fake:
+        equal(fake.says("query", "affinity", "-s", "big"), (0, NO_INFORMATION, ""), "answer")
+
+
+@case
+def opt_reassign():
+    with Fake() as fake:
+        for scope in ("all", "db1", UUID):
+            equal(fake.says("opt", "reassign", "-s", scope), (0, "ReAssign success\n", ""), scope)
+        code, out, err = fake.says("opt", "reassign", "--scope=nobody")
+        equal((code, out, err.count("\n")), (3, NO_VM, 1), "unknown")
+    with Fake("empty") as fake:
+        equal(fake.says("opt", "reassign", "--scope=all"), (0, NO_VM, ""), "no VM")
+
+
+@case
+def opt_reassign_fails():
+    with Fake(mood="failing") as fake:
+        check_failed(fake.says("opt", "reassign", "-s", "all"), 1, "kernel refused 2")
+    with Fake(mood="denied") as fake:
+        check_failed(fake.says("opt", "reassign", "-s", "all"), 5)
+    with Fake(mood="refusing") as fake:
+        check_failed(fake.says("opt", "reassign", "-s", "all"), 1, "paused:\\x0a")
+
+
+@case
+def opt_recover():
+    with Fake() as fake:
+        equal(fake.says("opt", "recover"),
+              (0, "Start recover vm affinity setting.\nSuccess to recover vm affinity setting.\n", ""), "answer")
+    with Fake(mood="failing") as fake:
+        check_failed(fake.says("opt", "recover"), 1, "12 masks", "3 could not")
+    with Fake(mood="denied") as fake:
+        check_failed(fake.says("opt", "recover"), 5)
+
+
+def stand_in(directory, script):
+    path = os.path.join(directory, "vas-daemon")
+    with open(path, "w", encoding="ascii") as f:
+        f.write("#!/bin/sh\n" + script)
+    os.chmod(path, 0o755)
+    return path
+
+
+@case
+def opt_recover_without_a_daemon():
+    with tempfile.TemporaryDirectory() as directory:
+        good = stand_in(directory, '[ "$*" = recover ] || exit 9\necho 3 restored; echo noise >&2\n')
+        equal(run("opt", "recover", VAS_DAEMON=good),
+              (0, "Start recover vm affinity setting.\nSuccess to recover vm affinity setting.\n", ""), "answer")
+        code, out, err = run("recover", VAS_DAEMON=good)
+        equal((code, err), (0, ""), "recover")
+        check("without a daemon" in out, out)
+        bad = stand_in(directory, "echo 'root or CAP_SYS_NICE is needed' >&2\nexit 1\n")
+        check_failed(run("opt", "recover", VAS_DAEMON=bad), 1, "CAP_SYS_NICE is needed")
+        denied = stand_in(directory, "echo 'the state file: Permission denied' >&2\nexit 5\n")
+        check_failed(run("recover", VAS_DAEMON=denied), 5, "Permission denied")
+    check_failed(run("opt", "recover"), 4, "not running")
+
+
+@case
+def usage_errors_need_no_daemon():
+    for words in (["bogus"], ["set"], ["set", "bogus"], ["set", "config"], ["set", "config", "-sp"],
+                  ["set", "config", "-sp", ""], ["set", "config", "-sp="], ["set", "config", "-sp", "bogus"],
+                  ["set", "config", "-sp", "affinity", "-sp", "affinity"], ["set", "config", "-sp", "affinity", "x"],
+                  ["set", "config", "--json", "-sp", "affinity"], ["set", "config", "-spx", "affinity"],
+                  ["query"], ["query", "affinity"], ["query", "affinity", "-s"], ["query", "affinity", "-s", "-x"],
+                  ["query", "affinity", "all"], ["opt"], ["opt", "reassign"], ["opt", "recover", "now"],
+                  ["opt", "bogus"], ["status", "x"], ["list", "--bogus"], ["show"], ["show", ""], ["show", "a", "b"],
+                  ["explain"], ["reassign"], ["reassign", "--dry-run=yes", "all"], ["pause", "--json"], ["--bogus"],
+                  ["--socket"], ["--socket="], ["status", "--socket"], ["status", "--socket", "/" + "x" * 200]):
+        check_failed(run(*words), 2)
+    err = run("set", "config", "-sp", "bogus\033[2J\xff")[2]
+    for part in ("--sched-policy", "bogus\\x1b[2J", "affinity", "dynamicAffinity"):
+        check(part in err, "%r is not in %r" % (part, err))
+
+
+@case
+def values_that_look_like_options():
+    with Fake() as fake:
+        equal(fake.says("query", "affinity", "--scope=-x")[:2], (3, NO_INFORMATION), "with =")
+        equal(fake.says("show", "--", "-x")[0], 3, "after --")
+
+
+@case
+def no_daemon():
+    for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
+                  ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
+                  ["pause"], ["resume"], ["reassign", "all"]):
+        check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
+    with tempfile.TemporaryDirectory() as directory:
+        import socket as sockets
+        path = os.path.join(directory, "s")
+        with sockets.socket(sockets.AF_UNIX) as abandoned:
+            abandoned.bind(path)
+        check_failed(run("status", socket=path), 4, "refused")
+
+
+@case
+def json_failures_leave_stdout_empty():
+    code, out, err = run("list", "--json")
+    equal((code, out, err.count("\n")), (4, "", 1), "answer")
+
+
+@case
+def bad_daemons():
+    for mood, part in (("broken", "broken"), ("deaf", "closed the connection"), ("old", "another version")):
+        with Fake(mood=mood) as fake:
+            for words in (["status"], ["query", "affinity", "-s", "all"], ["pause"]):
+                check_failed(fake.says(*words), 1, part)
+
+
+# --- help ---
+
+
+@case
+def helps():
+    golden("help.txt", run()[1])
+    for words in ([], ["-h"], ["--help"], ["bogus", "--help"]):
+        equal(run(*words), run("--help"), words)
+    equal(run("--help")[::2], (0, ""), "code and stderr")
+    check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["pause"], ["resume"], ["reassign"],
+                  ["recover"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
+        for option in ("-h", "--help"):
+            code, out, err = run(*words, option)
+            equal((code, err), (0, ""), words)
+            check(out.startswith("Usage: vasctl " + " ".join(words)), out)
+            check(max(map(len, out.splitlines())) <= 82, "%s: too wide" % words)
+
+
+@case
+def version():
+    code, out, err = run("--version")
+    equal((code, err), (0, ""), "answer")
+    check(out.startswith("vasctl ") and out.count("\n") == 1, out)
+
+
+# --- our own verbs ---
+
+VERBS = {"status": ["status"], "list": ["list"], "map": ["map"], "show-db1": ["show", "db1"],
+         "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"]}
+for vm_name in ("web1", "db1", "legacy", "tuned", "big", "appliance", "hidden"):
+    VERBS["explain-" + vm_name] = ["explain", vm_name]
+
+
+@case
+def own_verbs():
+    with Fake() as fake:
+        for name, words in VERBS.items():
+            code, out, err = fake.says(*words)
+            equal((code, err), (0, ""), words)
+            check(harmless(out), "%s: control characters" % words)
+            if name != "list":
+                check(max(map(len, out.splitlines())) <= 80, "%s: wider than 80 columns" % words)
+            golden(name + ".txt", out)
+
+
+@case
+def own_verbs_as_json():
+    with Fake() as fake:
+        for name, words in VERBS.items():
+            code, out, err = fake.says(*words, "--json")
+            equal((code, err), (0, ""), words)
+            check(harmless(out), "%s: control characters" % words)
+            json.loads(out)
+            golden(name + ".json", out)
+
+
+@case
+def other_hosts():
+    for scene in ("smt", "tiny", "observed", "empty", "large"):
+        with Fake(scene) as fake:
+            for words in (["status"], ["list"], ["map"]):
+                code, out, err = fake.says(*words)
+                equal((code, err), (0, ""), words)
+                check(max(map(len, out.splitlines())) <= 80, "%s, %s: wider than 80 columns" % (scene, words))
+                if words == ["map"]:
+                    golden("map-%s.txt" % scene, out)
+    with Fake("observed") as fake:
+        golden("explain-observed.txt", fake.says("explain", "web1")[1])
+        check("observing" in fake.says("status")[1], "status does not say that it only observes")
+    with Fake("empty") as fake:
+        equal(fake.says("list")[1], "There are no running VMs.\n", "list")
+        equal(fake.says("list", "--json")[1], "[]\n", "list --json")
+        equal(fake.says("reassign", "all"), (0, "There is no VM to reassign.\n", ""), "reassign")
+
+
+@case
+def libvirt_is_down():
+    with Fake(mood="down") as fake:
+        golden("status-down.txt", fake.says("status")[1])
+
+
+@case
+def changes():
+    with Fake() as fake:
+        equal(fake.says("pause"), (0, "Paused: all pins stay, nothing is moved until \"vasctl resume\".\n", ""), "pause")
+        equal(fake.says("resume"), (0, "Resumed.\n", ""), "resume")
+        equal(fake.says("recover"),
+              (0, "Restored 12 masks. The daemon is paused; \"vasctl resume\" lets it act again.\n", ""), "recover")
+    with Fake(mood="denied") as fake:
+        for words in (["pause"], ["resume"], ["recover"], ["reassign", "all"]):
+            check_failed(fake.says(*words), 5, "admin group")
+    with Fake(mood="failing") as fake:
+        check_failed(fake.says("reassign", "all"), 1, "kernel refused 2")
+
+
+@case
+def unknown_vms():
+    with Fake() as fake:
+        for words in (["show", "no\033[31mbody"], ["explain", "no\033[31mbody"], ["reassign", "no\033[31mbody"]):
+            check_failed(fake.says(*words), 3, "no\\x1b[31mbody")
+
+
+@case
+def where_the_socket_is():
+    with Fake() as fake:
+        want = fake.says("list")
+        equal(run("--socket", fake.socket, "list"), want, "--socket PATH before")
+        equal(run("--socket=" + fake.socket, "list"), want, "--socket=PATH before")
+        equal(run("list", "--socket", fake.socket), want, "--socket PATH behind")
+        equal(run("list", "--socket=" + fake.socket), want, "--socket=PATH behind")
+        check_failed(fake.says("--socket=/nonexistent", "list"), 4)
+
+
+# --- terminals ---
+
+
+@case
+def on_a_terminal():
+    with Fake() as fake:
+        for name, words in VERBS.items():
+            code, out, err = run_on_terminal(*words, socket=fake.socket)
+            equal((code, err), (0, ""), words)
+            golden(name + ".tty", out.replace("\033", "^["))
+            plain = run_on_terminal(*words, socket=fake.socket, NO_COLOR="1")
+            equal((plain[0], plain[2]), (0, ""), words)
+            check(harmless(plain[1]), "%s: colour in spite of NO_COLOR" % words)
+            check(max(map(len, plain[1].splitlines())) <= 80, "%s: wider than the terminal" % words)
+            equal(run_on_terminal(*words, socket=fake.socket, TERM="dumb"), plain, "a dumb terminal")
+        equal(run_on_terminal("list", socket=fake.socket, NO_COLOR=""), run_on_terminal("list", socket=fake.socket),
+              "an empty NO_COLOR")
+
+
+@case
+def documented_words_on_a_terminal():
+    with Fake() as fake:
+        equal(run_on_terminal("set", "config", "-sp", "affinity", socket=fake.socket),
+              (0, "Success to execute command.\n", ""), "set config")
+        equal(run_on_terminal("opt", "reassign", "-s", "all", socket=fake.socket), (0, "ReAssign success\n", ""),
+              "opt reassign")
+        code, out, err = run_on_terminal("query", "affinity", "-s", "all", socket=fake.socket)
+        equal((code, err, out), (0, "", fake.says("query", "affinity", "-s", "all")[1]), "query affinity")
+
+
+@case
+def other_locales():
+    with Fake() as fake:
+        for locale in ("C", "POSIX", "xx_YY.NONSENSE"):
+            code, out, err = fake.says("list", LC_ALL=locale)
+            equal((code, err), (0, ""), locale)
+            check(out.isascii(), "not ASCII in the locale " + locale)
+
+
+@case
+def a_full_disk_is_noticed():
+    with Fake() as fake, open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([VASCTL, "status"], env=environment(fake.socket, {}), stdout=full, check=False,
+                              stderr=subprocess.PIPE, timeout=20)
+        equal((done.returncode, done.stderr), (1, b"vasctl: the output could not be written\n"), "answer")
+
+
+def main():
+    os.makedirs(GOLDEN, exist_ok=True)
+    print("1..%d" % len(CASES))
+    failed = False
+    for number, function in enumerate(CASES, 1):
+        name = function.__name__.replace("_", " ")
+        try:
+            function()
+            print("ok %d - %s" % (number, name))
+        except Wrong as wrong:
+            failed = True
+            print("not ok %d - %s" % (number, name))
+            print("# " + str(wrong).replace("\n", "\n# "))
+        sys.stdout.flush()
+    sys.exit(failed)
+
+
+main()
