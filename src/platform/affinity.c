@@ -183,7 +183,8 @@ static WriteStatus write_and_look(RealHost *host, const ThreadRef *thread, int t
         return cpuset_equal(&found, mask) ? WRITE_OK : WRITE_REFUSED;
 }
 
-WriteStatus affinity_write_checked(RealHost *host, const ThreadRef *thread, const CpuSet *mask, CpuSet *ret_mask) {
+WriteStatus affinity_write_checked(RealHost *host, const ThreadRef *thread, const CpuSet *mask,
+                                   CpuSet *ret_mask) {
         AUTO_CLOSE int task_fd = -1;
         int r = thread_open(host, thread, &task_fd);
 

@@ -136,7 +136,8 @@ static int read_upwards(int root_fd, const char *mount, char *path, bool in_mach
 
                 if (in_machine && !in_machine_group(path))
                         return -ENOENT;
-                int n = snprintf(file, sizeof(file), "%s%s/%s", mount, strcmp(path, "/") == 0 ? "" : path, name);
+                int n = snprintf(file, sizeof(file), "%s%s/%s", mount, strcmp(path, "/") == 0 ? "" : path,
+                                 name);
                 if (n < 0 || (size_t)n >= sizeof(file))
                         return -ENAMETOOLONG;
                 int r = file_read_at(root_fd, file, ret, size);

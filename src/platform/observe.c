@@ -48,7 +48,8 @@ static int by_uuid(const void *a, const void *b) {
 
 /* In order of arrival; what has not arrived for us comes last. */
 static int by_arrival(const void *a, const void *b) {
-        uint64_t start_a = (*(VmRecord *const *)a)->start_ticks, start_b = (*(VmRecord *const *)b)->start_ticks;
+        uint64_t start_a = (*(VmRecord *const *)a)->start_ticks,
+                 start_b = (*(VmRecord *const *)b)->start_ticks;
 
         if (start_a != start_b)
                 return start_a - 1 < start_b - 1 ? -1 : 1;
@@ -98,7 +99,8 @@ static bool has_its_turn(const RealHost *host, const VmRecord *record) {
 }
 
 /* Brings the record of one VM up to date, or makes one at the list's end. */
-static int look_at(RealHost *host, const VmFact *fact, const Topology *topology, bool full, unsigned n_known) {
+static int look_at(RealHost *host, const VmFact *fact, const Topology *topology, bool full,
+                   unsigned n_known) {
         VmRecordList *list = &host->records;
         int at = find_record(list, n_known, fact->uuid), r;
         VmRecord *known = at < 0 ? NULL : list->record[at], *fresh = NULL;

@@ -41,7 +41,8 @@ static int read_below(const RealHost *host, const char *directory, const char *v
 
         if (n < 0 || (size_t)n >= sizeof(path))
                 return -ENAMETOOLONG;
-        AUTO_CLOSE int fd = openat(host->root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        AUTO_CLOSE int fd =
+                openat(host->root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
                 return -errno;
         return read_number(fd, ret);

@@ -20,7 +20,7 @@
 #include "util/cpulist.h"
 
 enum {
-        FDS_RESERVED = 512,     /* for all else that the process does */
+        FDS_RESERVED = 512, /* for all else that the process does */
         FDS_HELD_MAX = 64 * 1024,
 };
 
@@ -156,11 +156,13 @@ static int door_read_online(void *self, CpuSet *ret) {
         return r < 0 ? r : cpulist_parse(text, ret);
 }
 
-static int door_observe(void *self, const FactList *facts, const Topology *topology, bool full, Snapshot *ret) {
+static int door_observe(void *self, const FactList *facts, const Topology *topology, bool full,
+                        Snapshot *ret) {
         return real_host_observe(self, facts, topology, full, ret);
 }
 
-static WriteStatus door_write_mask(void *self, const ThreadRef *thread, const CpuSet *mask, CpuSet *ret_mask) {
+static WriteStatus door_write_mask(void *self, const ThreadRef *thread, const CpuSet *mask,
+                                   CpuSet *ret_mask) {
         return affinity_write_checked(self, thread, mask, ret_mask);
 }
 

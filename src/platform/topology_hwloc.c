@@ -262,7 +262,8 @@ static unsigned cpu_node(hwloc_topology_t topology, hwloc_obj_t pu) {
 static uint8_t cpu_kind(hwloc_topology_t topology, hwloc_obj_t pu) {
         int index = hwloc_cpukinds_get_by_cpuset(topology, pu->cpuset, 0), efficiency;
 
-        if (index < 0 || hwloc_cpukinds_get_info(topology, (unsigned)index, NULL, &efficiency, NULL, NULL, 0) < 0)
+        if (index < 0 ||
+            hwloc_cpukinds_get_info(topology, (unsigned)index, NULL, &efficiency, NULL, NULL, 0) < 0)
                 return 0;
         return efficiency < 0 ? 0 : efficiency > UINT8_MAX ? UINT8_MAX : (uint8_t)efficiency;
 }

@@ -238,7 +238,8 @@ static int read_threads(RealHost *host, VmRecord *record, int task_fd) {
         record->n_helpers = 0;
         record->n_unlisted = 0;
         while (r == 0 && (entry = readdir(dir)))
-                if (entry->d_name[0] != '.' && !is_known_vcpu(record, (int32_t)strtol(entry->d_name, NULL, 10)))
+                if (entry->d_name[0] != '.' &&
+                    !is_known_vcpu(record, (int32_t)strtol(entry->d_name, NULL, 10)))
                         r = read_thread(host, record, task_fd, entry->d_name);
         return r;
 }

@@ -47,8 +47,8 @@ static void start_vm(unsigned vm) {
         tree_write(runtime, "libvirt/qemu/run/x", "%s", "");
         pids[vm] = fork();
         if (pids[vm] == 0) {
-                execl(VAS_FAKE_QEMU, "fake-qemu", "-uuid", uuid, "-smp", "4", "-iothreads", "1", "-workers", "2",
-                      "-pidfile", path, NULL);
+                execl(VAS_FAKE_QEMU, "fake-qemu", "-uuid", uuid, "-smp", "4", "-iothreads", "1", "-workers",
+                      "2", "-pidfile", path, NULL);
                 _exit(127);
         }
         while (access(path, F_OK) < 0)
@@ -81,8 +81,8 @@ static void measure(RealHost *host, unsigned n_vms) {
         }
         if (seen->n_vcpus != n_vms * VCPUS || seen->vm[n_vms - 1].sight != SIGHT_OK)
                 die("not all was seen");
-        printf("%4u VMs %5u vCPU threads: full %8.0f us, cheap %7.0f us; cheap every 5 s: %.3f %% of a CPU\n", n_vms,
-               seen->n_vcpus, cost[1], cost[0], cost[0] / 5e6 * 100);
+        printf("%4u VMs %5u vCPU threads: full %8.0f us, cheap %7.0f us; cheap every 5 s: %.3f %% of a CPU\n",
+               n_vms, seen->n_vcpus, cost[1], cost[0], cost[0] / 5e6 * 100);
 
         CpuSet mask = *pool_get(&seen->pool, seen->vcpu[0].mask), found;
         ThreadRef ref = {.pid = seen->vm[0].pid,

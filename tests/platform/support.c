@@ -104,8 +104,8 @@ static void write_mask(const char *tree, const char *directory, const char *name
         char path[PATH_MAX], text[MASK_WORDS * 18 + 1] = "";
 
         for (int i = MASK_WORDS - 1; i >= 0; i--)
-                sprintf(text + strlen(text), "%08x,%08x%s", (unsigned)(set.word[i] >> 32), (unsigned)set.word[i],
-                        i ? "," : "");
+                sprintf(text + strlen(text), "%08x,%08x%s", (unsigned)(set.word[i] >> 32),
+                        (unsigned)set.word[i], i ? "," : "");
         snprintf(path, sizeof(path), "%s/%s", directory, name);
         tree_write(tree, path, "%s\n", text);
 }
@@ -211,13 +211,14 @@ static void write_stat(const char *tree, const char *directory, const FakeTask *
         char path[160];
 
         snprintf(path, sizeof(path), "%s/stat", directory);
-        tree_write(tree, path,
-                   "%d (%s) S 1 1 1 0 -1 4194560 1 0 0 0 7 3 0 0 20 0 4 0 %u 1000000 2000 18446744073709551615 "
-                   "1 1 0 0 0 0 0 0 0 0 0 0 17 %d 0 0 0 0 0\n",
-                   task->tid, task->comm, task->start_ticks, task->last_ran);
+        tree_write(
+                tree, path,
+                "%d (%s) S 1 1 1 0 -1 4194560 1 0 0 0 7 3 0 0 20 0 4 0 %u 1000000 2000 18446744073709551615 "
+                "1 1 0 0 0 0 0 0 0 0 0 0 17 %d 0 0 0 0 0\n",
+                task->tid, task->comm, task->start_ticks, task->last_ran);
         snprintf(path, sizeof(path), "%s/status", directory);
-        tree_write(tree, path, "Name:\t%s\nTgid:\t%d\nCpus_allowed:\tff\nCpus_allowed_list:\t%s\n", task->comm,
-                   task->pid, task->cpus);
+        tree_write(tree, path, "Name:\t%s\nTgid:\t%d\nCpus_allowed:\tff\nCpus_allowed_list:\t%s\n",
+                   task->comm, task->pid, task->cpus);
         snprintf(path, sizeof(path), "%s/cgroup", directory);
         tree_write(tree, path, "%s", task->cgroup);
 }
@@ -230,16 +231,20 @@ void fake_thread(const char *tree, const FakeTask *task) {
 }
 
 void fake_process(const char *tree, const char *name, int pid, const char *uuid, const char *cgroup) {
-        FakeTask main_task = {
-                .pid = pid, .tid = pid, .comm = "qemu-system-x86", .cpus = "0-7", .cgroup = cgroup, .start_ticks = 1000};
+        FakeTask main_task = {.pid = pid,
+                              .tid = pid,
+                              .comm = "qemu-system-x86",
+                              .cpus = "0-7",
+                              .cgroup = cgroup,
+                              .start_ticks = 1000};
         char directory[64], path[PATH_MAX];
 
         snprintf(directory, sizeof(directory), "proc/%d", pid);
         write_stat(tree, directory, &main_task);
         fake_thread(tree, &main_task);
         snprintf(path, sizeof(path), "%s/cmdline", directory);
-        tree_write(tree, path, "/usr/bin/qemu%c-name%cguest=%s -uuid 0%c-S%c-uuid%c%s%c-nodefaults%c", 0, 0, name, 0, 0,
-                   0, uuid, 0, 0);
+        tree_write(tree, path, "/usr/bin/qemu%c-name%cguest=%s -uuid 0%c-S%c-uuid%c%s%c-nodefaults%c", 0, 0,
+                   name, 0, 0, 0, uuid, 0, 0);
         snprintf(path, sizeof(path), "run/libvirt/qemu/%s.pid", name);
         tree_write(tree, path, "%d\n", pid);
 }
@@ -247,7 +252,8 @@ void fake_process(const char *tree, const char *name, int pid, const char *uuid,
 Qemu qemu_start(const char *uuid, unsigned n_vcpus, const char *const *more) {
         int to[2], from[2];
         char smp[16];
-        const char *argv[64] = {VAS_FAKE_QEMU, "-name", "guest=x -uuid y", "-stdin", "-smp", smp, "-uuid", uuid};
+        const char *argv[64] = {VAS_FAKE_QEMU, "-name", "guest=x -uuid y", "-stdin",
+                                "-smp",        smp,     "-uuid",           uuid};
         unsigned n = 8;
 
         snprintf(smp, sizeof(smp), "%u", n_vcpus);

@@ -48,9 +48,13 @@ static int effective(const char *membership) {
 static void version_1(void **state) {
         (void)state;
         mount_all(V1, "");
-        tree_write(tree, "sys/fs/cgroup/cpuset/machine/qemu-1-a.libvirt-qemu/vcpu0/cpuset.effective_cpus", "2-3\n");
-        assert_effective("4:memory:/machine\n7:cpuset:/machine/qemu-1-a.libvirt-qemu/vcpu0\n1:cpu,cpuacct:/x\n", "2-3");
+        tree_write(tree, "sys/fs/cgroup/cpuset/machine/qemu-1-a.libvirt-qemu/vcpu0/cpuset.effective_cpus",
+                   "2-3\n");
+        assert_effective(
+                "4:memory:/machine\n7:cpuset:/machine/qemu-1-a.libvirt-qemu/vcpu0\n1:cpu,cpuacct:/x\n",
+                "2-3");
         assert_int_equal(effective("4:memory:/machine\n"), 1);
+        tree_write(tree, "sys/fs/cgroup/elsewhere/cpuset.effective_cpus", "6\n");
         assert_int_equal(effective("7:cpuset,x:/../elsewhere\n"), 1);
         assert_int_equal(effective(""), 1);
         unmount_all();
@@ -103,8 +107,8 @@ static void memory_version_1(void **state) {
                    "total=900 N0=400 N1=500\nfile=99 N0=99 N1=0\nanon=1 N0=1 N1=0\nunevictable=0 N0=0 N1=0\n"
                    "hierarchical_total=900 N0=400 N1=500\nhierarchical_file=99 N0=99 N1=0\n"
                    "hierarchical_anon=30 N0=10 N1=20\nhierarchical_unevictable=5 N0=0 N1=5\n");
-        assert_int_equal(cgroup_memory_by_node(&mounts, root_fd, "4:memory:/machine/qemu-1-a.libvirt-qemu/emulator\n",
-                                               bytes),
+        assert_int_equal(cgroup_memory_by_node(&mounts, root_fd,
+                                               "4:memory:/machine/qemu-1-a.libvirt-qemu/emulator\n", bytes),
                          0);
         assert_int_equal(bytes[0], 10 * page);
         assert_int_equal(bytes[1], 25 * page);
@@ -120,23 +124,26 @@ static void memory_version_2(void **state) {
         tree_write(tree, "sys/fs/cgroup/machine.slice/memory.numa_stat", "anon N0=7000000 N1=7000000\n");
         tree_write(tree, "sys/fs/cgroup/machine.slice/machine-qemu\\x2d1\\x2da.scope/memory.numa_stat",
                    "anon N0=4096 N3=8192\nfile N0=99999 N3=0\nanon_thp N0=5 N3=5\nshmem N0=0 N3=1\n");
-        assert_int_equal(cgroup_memory_by_node(&mounts, root_fd,
-                                               "0::/machine.slice/machine-qemu\\x2d1\\x2da.scope/libvirt/emulator\n",
-                                               bytes),
-                         0);
+        assert_int_equal(
+                cgroup_memory_by_node(&mounts, root_fd,
+                                      "0::/machine.slice/machine-qemu\\x2d1\\x2da.scope/libvirt/emulator\n",
+                                      bytes),
+                0);
         assert_int_equal(bytes[0], 4096);
         assert_int_equal(bytes[3], 8193);
         /* What lies above sums up other machines. */
         assert_int_equal(cgroup_memory_by_node(&mounts, root_fd,
-                                               "0::/machine.slice/machine-qemu\\x2d2\\x2db.scope/libvirt\n", bytes),
+                                               "0::/machine.slice/machine-qemu\\x2d2\\x2db.scope/libvirt\n",
+                                               bytes),
                          1);
         unmount_all();
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(version_1),   cmocka_unit_test(version_2),        cmocka_unit_test(both_versions),
-                cmocka_unit_test(none_at_all), cmocka_unit_test(memory_version_1), cmocka_unit_test(memory_version_2),
+                cmocka_unit_test(version_1),        cmocka_unit_test(version_2),
+                cmocka_unit_test(both_versions),    cmocka_unit_test(none_at_all),
+                cmocka_unit_test(memory_version_1), cmocka_unit_test(memory_version_2),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

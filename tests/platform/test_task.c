@@ -13,16 +13,20 @@ static void stat_lines(void **state) {
         TaskStat stat;
 
         (void)state;
-        assert_int_equal(task_stat_parse("7 (CPU 0/KVM) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21 22 23 "
-                                         "24 25 26 27 28 29 30 31 32 33 34 35 63 0 0\n",
-                                         &stat),
-                         0);
+        assert_int_equal(
+                task_stat_parse(
+                        "7 (CPU 0/KVM) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21 22 23 "
+                        "24 25 26 27 28 29 30 31 32 33 34 35 63 0 0\n",
+                        &stat),
+                0);
         assert_string_equal(stat.comm, "CPU 0/KVM");
         assert_int_equal(stat.state, 'S');
         assert_int_equal(stat.start_ticks, 4242);
         assert_int_equal(stat.last_ran, 63);
         /* A name that tries to look like the rest of the line. */
-        assert_int_equal(task_stat_parse("7 (a) R (b 1 2) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99\n", &stat), 0);
+        assert_int_equal(
+                task_stat_parse("7 (a) R (b 1 2) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99\n", &stat),
+                0);
         assert_string_equal(stat.comm, "a) R (b 1 2");
         assert_int_equal(stat.state, 'Z');
         assert_int_equal(stat.start_ticks, 99);
@@ -44,9 +48,9 @@ static void thread_names(void **state) {
                 const char *comm;
                 int number;
         } cases[] = {
-                {"CPU 0/KVM", 0},      {"CPU 511/KVM", 511}, {"CPU 3/TCG", 3},      {"CPU 0/KVMx", -1},
-                {"CPU /KVM", -1},      {"CPU -1/KVM", -1},   {"CPU  1/KVM", -1},    {"cpu 1/KVM", -1},
-                {"ALL CPUs/TCG", -1},  {"CPU 1", -1},        {"CPU 99999/KVM", -1}, {"IO iothread1", -1},
+                {"CPU 0/KVM", 0},     {"CPU 511/KVM", 511}, {"CPU 3/TCG", 3},      {"CPU 0/KVMx", -1},
+                {"CPU /KVM", -1},     {"CPU -1/KVM", -1},   {"CPU  1/KVM", -1},    {"cpu 1/KVM", -1},
+                {"ALL CPUs/TCG", -1}, {"CPU 1", -1},        {"CPU 99999/KVM", -1}, {"IO iothread1", -1},
         };
 
         (void)state;
@@ -79,7 +83,8 @@ static int has_uuid(const char *const *argv, const char *uuid) {
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static void uuid_argument(void **state) {
-        const char *mine = "11111111-2222-3333-4444-55555555aaaa", *other = "99999999-2222-3333-4444-555555555555";
+        const char *mine = "11111111-2222-3333-4444-55555555aaaa",
+                   *other = "99999999-2222-3333-4444-555555555555";
 
         (void)state;
         assert_int_equal(has_uuid(ARGS("qemu", "-S", "-uuid", mine, "-smp", "2"), mine), 1);

@@ -174,7 +174,8 @@ static void stranger_in_the_pid_file(void **state) {
         look(true);
         assert_int_equal(seen->vm[0].sight, SIGHT_STRANGER);
         qemu_stop(&qemu);
-        qemu = qemu_start("12345678-0000-4000-8000-000000000001", 3, (const char *const[]){"-append", "-uuid " UUID, NULL});
+        qemu = qemu_start("12345678-0000-4000-8000-000000000001", 3,
+                          (const char *const[]){"-append", "-uuid " UUID, NULL});
         pid_file_write(runtime, "a vm", qemu.pid);
         look(true);
         assert_int_equal(seen->vm[0].sight, SIGHT_STRANGER);
@@ -352,9 +353,17 @@ static void widens_a_stranger(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                CASE(sees_threads),          CASE(cheap_look), CASE(restarted_vm), CASE(stranger_in_the_pid_file),
-                CASE(zombie),                CASE(writes_and_reads_back), CASE(every_part_of_the_identity),
-                CASE(dead_thread),           CASE(recycled_number), CASE(refused), CASE(denied),
+                CASE(sees_threads),
+                CASE(cheap_look),
+                CASE(restarted_vm),
+                CASE(stranger_in_the_pid_file),
+                CASE(zombie),
+                CASE(writes_and_reads_back),
+                CASE(every_part_of_the_identity),
+                CASE(dead_thread),
+                CASE(recycled_number),
+                CASE(refused),
+                CASE(denied),
                 CASE(widens_a_stranger),
         };
 

@@ -96,9 +96,10 @@ static void x86_tree(const char *tree, int offline) {
                         snprintf(pair, sizeof(pair), "%u,%u", core, core + 16);
                 snprintf(l3, sizeof(l3), "%u-%u,%u-%u", core / 4 * 4, core / 4 * 4 + 3, core / 4 * 4 + 16,
                          core / 4 * 4 + 19);
-                snprintf(package, sizeof(package), "%u-%u,%u-%u", core / 8 * 8, core / 8 * 8 + 7, core / 8 * 8 + 16,
-                         core / 8 * 8 + 23);
-                sys_cpu(tree, &(SysCpu){cpu, .core = pair, .cluster = pair, .l2 = pair, .l3 = l3, .package = package});
+                snprintf(package, sizeof(package), "%u-%u,%u-%u", core / 8 * 8, core / 8 * 8 + 7,
+                         core / 8 * 8 + 16, core / 8 * 8 + 23);
+                sys_cpu(tree, &(SysCpu){cpu, .core = pair, .cluster = pair, .l2 = pair, .l3 = l3,
+                                        .package = package});
         }
         sys_node(tree, 0, "0-7,16-23", "10 21");
         sys_node(tree, 1, "8-15,24-31", "21 10");
@@ -152,7 +153,8 @@ static void cluster_that_is_an_l2(void **state) {
 
                 snprintf(self, sizeof(self), "%u", cpu);
                 snprintf(l2, sizeof(l2), "%u-%u", cpu / 4 * 4, cpu / 4 * 4 + 3);
-                sys_cpu(tree, &(SysCpu){cpu, .core = self, .cluster = l2, .l2 = l2, .l3 = "0-15", .package = "0-15"});
+                sys_cpu(tree, &(SysCpu){cpu, .core = self, .cluster = l2, .l2 = l2, .l3 = "0-15",
+                                        .package = "0-15"});
         }
         sys_node(tree, 0, "0-15", "10");
         sys_online(tree, "0-15", "0-15", "");
@@ -189,13 +191,20 @@ static void l2_as_last_level(void **state) {
 static void hybrid(void **state) {
         char *tree = tree_new();
         static const SysCpu cpu[] = {
-                {0, "0-1", "0-1", "0-13", "0-11", "0-1", 1024},     {1, "0-1", "0-1", "0-13", "0-11", "0-1", 1024},
-                {2, "2-3", "2-3", "0-13", "0-11", "2-3", 1024},     {3, "2-3", "2-3", "0-13", "0-11", "2-3", 1024},
-                {4, "4-5", "4-5", "0-13", "0-11", "4-5", 1024},     {5, "4-5", "4-5", "0-13", "0-11", "4-5", 1024},
-                {6, "6-7", "6-7", "0-13", "0-11", "6-7", 1024},     {7, "6-7", "6-7", "0-13", "0-11", "6-7", 1024},
-                {8, "8", "8-11", "0-13", "0-11", "8-11", 600},      {9, "9", "8-11", "0-13", "0-11", "8-11", 600},
-                {10, "10", "8-11", "0-13", "0-11", "8-11", 600},    {11, "11", "8-11", "0-13", "0-11", "8-11", 600},
-                {12, "12", "12-13", "0-13", NULL, "12-13", 300},    {13, "13", "12-13", "0-13", NULL, "12-13", 300},
+                {0, "0-1", "0-1", "0-13", "0-11", "0-1", 1024},
+                {1, "0-1", "0-1", "0-13", "0-11", "0-1", 1024},
+                {2, "2-3", "2-3", "0-13", "0-11", "2-3", 1024},
+                {3, "2-3", "2-3", "0-13", "0-11", "2-3", 1024},
+                {4, "4-5", "4-5", "0-13", "0-11", "4-5", 1024},
+                {5, "4-5", "4-5", "0-13", "0-11", "4-5", 1024},
+                {6, "6-7", "6-7", "0-13", "0-11", "6-7", 1024},
+                {7, "6-7", "6-7", "0-13", "0-11", "6-7", 1024},
+                {8, "8", "8-11", "0-13", "0-11", "8-11", 600},
+                {9, "9", "8-11", "0-13", "0-11", "8-11", 600},
+                {10, "10", "8-11", "0-13", "0-11", "8-11", 600},
+                {11, "11", "8-11", "0-13", "0-11", "8-11", 600},
+                {12, "12", "12-13", "0-13", NULL, "12-13", 300},
+                {13, "13", "12-13", "0-13", NULL, "12-13", 300},
         };
 
         (void)state;
@@ -219,6 +228,10 @@ static void one_core_is_a_cluster(void **state) {
         assert_int_equal(topology_from_hwloc("core:1 pu:2", NULL, LEVEL_AUTO, &host, why), 0);
         assert_int_equal(host.level, LEVEL_NUMA);
         assert_int_equal(host.n_clusters, 1);
+        /* A cache for each core is no cluster either. */
+        assert_int_equal(topology_from_hwloc("numa:2 l3:4 core:1 pu:2", NULL, LEVEL_AUTO, &host, why), 0);
+        assert_int_equal(host.level, LEVEL_NUMA);
+        assert_int_equal(host.n_clusters, 2);
 }
 
 static void descriptions(void **state) {
@@ -238,7 +251,8 @@ static void descriptions(void **state) {
 }
 
 static void nonsense_is_refused(void **state) {
-        static const char *const specs[] = {"", "nonsense", "numa:4 l3:x", "/", "/dev/null", "/nowhere/host.xml"};
+        static const char *const specs[] = {"",  "nonsense",  "numa:4 l3:x",
+                                            "/", "/dev/null", "/nowhere/host.xml"};
 
         (void)state;
         for (unsigned i = 0; i < sizeof(specs) / sizeof(*specs); i++) {
