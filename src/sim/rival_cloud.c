@@ -58,13 +58,10 @@ static void nodes_by_free(const Board *board, const Want *want, bool most_first,
         }
 }
 
-static void take_caches(Board *board, Want *want, const Node *node) {
-        const Topology *topology = board->topology;
-
-        for (unsigned i = node->first_cluster; i < node->first_cluster + node->n_clusters; i++)
-                take_whole(board, want, topology->cluster[i].first_slot, topology->cluster[i].n_cpus);
+/* The rest of the VM from the first cache of the node that holds it all. */
+static void take_cache_part(Board *board, Want *want, const Node *node) {
         for (unsigned i = node->first_cluster; i < node->first_cluster + node->n_clusters; i++) {
-                const Cluster *cluster = &topology->cluster[i];
+                const Cluster *cluster = &board->topology->cluster[i];
                 if (want->n_got < want->n && idle_core_cpus(board, want, cluster) >= want->n - want->n_got)
                         take_cores(board, want, cluster->first_core, cluster->n_cores, true);
         }
@@ -79,8 +76,10 @@ bool take_k8s_uncore(Board *board, Want *want) {
         nodes_by_free(board, want, false, order);
         for (unsigned i = 0; i < topology->n_nodes; i++)
                 take_whole(board, want, topology->node[i].first_slot, topology->node[i].n_cpus);
+        for (unsigned i = 0; i < topology->n_clusters; i++)
+                take_whole(board, want, topology->cluster[i].first_slot, topology->cluster[i].n_cpus);
         for (unsigned i = 0; i < topology->n_nodes; i++)
-                take_caches(board, want, &topology->node[order[i]]);
+                take_cache_part(board, want, &topology->node[order[i]]);
         for (unsigned i = 0; i < topology->n_nodes; i++)
                 take_cores(board, want, topology->node[order[i]].first_core, topology->node[order[i]].n_cores, false);
         for (unsigned i = 0; i < topology->n_nodes; i++)
