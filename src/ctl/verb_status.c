@@ -123,19 +123,12 @@ static void print_verdicts(const Ctl *ctl, json_t *verdicts, unsigned column) {
 }
 
 static void print_vms(const Ctl *ctl, const json_t *status) {
-        long long vms = get_number(status, "vms"), vcpus = get_number(status, "vcpus"),
-                  unseen = get_number(status, "unseen");
+        long long vms = get_number(status, "vms"), vcpus = get_number(status, "vcpus");
         int column;
 
         label(ctl, "VMs");
-        if (get_number(status, "rounds") == 0) {
-                puts("not known yet: the host has not been looked at");
-                return;
-        }
         column = printf("%lld with %lld vCPU%s", vms, vcpus, plural(vcpus));
         print_verdicts(ctl, json_object_get(status, "verdicts"), LABEL_WIDTH + (unsigned)column);
-        if (unseen > 0)
-                printf("\n%*s%lld more are beyond the documented limits", LABEL_WIDTH, "", unseen);
         putchar('\n');
 }
 

@@ -74,13 +74,13 @@ static json_t *status_of(const Fake *fake) {
                           (int)scene->snapshot.n_vcpus, "unseen", 0, "clusters_used", 5, "clusters_needed", 4,
                           "nodes_used", 4, "nodes_needed", 4, "score", view_score(&scene->plan.after));
         json_t *more = json_pack(
-                "{si,si,si,ss,si,si,si,sb,sf,si,si,si,si,si,si,si,so}", "host_cpus",
+                "{si,si,si,ss,si,si,si,sb,sf,si,si,si,si,si,si,si,si,so}", "host_cpus",
                 (int)scene->topology.n_cpus, "host_clusters", (int)scene->topology.n_clusters, "host_nodes",
                 (int)scene->topology.n_nodes, "cluster_level", level_name(scene->topology.level),
                 "owned_cpus", (int)cpuset_count(&scene->plan.owned), "demand_vcpus",
                 (int)scene->plan.demand_vcpus, "supply_cpus", (int)scene->plan.supply_cpus, "overcommitted",
                 scene->plan.demand_vcpus > scene->plan.supply_cpus, "credits", 2.5, "rounds", 1234,
-                "rounds_with_moves", 7, "moves_done", 42, "moves_wanted", 2, "writes_failed", 0,
+                "rounds_with_moves", 7, "moves_done", 42, "moves_wanted", 2, "writes", 50, "writes_failed", 0,
                 "drift_repaired", 1, "last_round_us", 85, "warnings",
                 json_pack("[s]", "1 VM of libvirt can not be seen; 'vasctl list' says why"));
 

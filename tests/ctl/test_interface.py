@@ -1,0 +1,209 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the daemon's answers are what the interface file declares.
+
+test_interface.py INTERFACE FAKE_DAEMON, or test_interface.py INTERFACE --socket PATH
+for a daemon that runs already (then only what changes nothing is asked).
+"""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+
+TOKEN = re.compile(r"\s*(?:#[^\n]*\s*)*(->|\[string\]|\[\]|[A-Za-z][A-Za-z0-9_.]*|[(),:?])")
+
+
+class Wrong(Exception):
+    """What was not as declared."""
+
+
+class Parser:
+    """Varlink's interface language, as far as it is used."""
+
+    def __init__(self, text):
+        self.tokens = TOKEN.findall(text)
+        if TOKEN.sub("", text).strip(" \n"):
+            raise Wrong("the interface file has something else in it: %r" % TOKEN.sub("", text).strip())
+        self.at = 0
+
+    def take(self, wanted=None):
+        token = self.tokens[self.at] if self.at < len(self.tokens) else None
+        if wanted and token != wanted:
+            raise Wrong("the interface file: %r where %r should be" % (token, wanted))
+        self.at += 1
+        return token
+
+    def peek(self):
+        return self.tokens[self.at] if self.at < len(self.tokens) else None
+
+    def type(self):
+        token = self.take()
+        if token == "?":
+            return ("maybe", self.type())
+        if token == "[]":
+            return ("array", self.type())
+        if token == "[string]":
+            return ("map", self.type())
+        if token == "(":
+            self.at -= 1
+            return self.struct()
+        return ("name", token)
+
+    def struct(self):
+        self.take("(")
+        fields, words = {}, []
+        while self.peek() != ")":
+            name = self.take()
+            if self.peek() == ":":
+                self.take(":")
+                fields[name] = self.type()
+            else:
+                words.append(name)
+            if self.peek() == ",":
+                self.take(",")
+        self.take(")")
+        return ("enum", words) if words else ("struct", fields)
+
+    def interface(self):
+        types, methods, errors = {}, {}, {}
+        self.take("interface")
+        self.take()
+        while self.peek():
+            what, name = self.take(), self.take()
+            if what == "type":
+                types[name] = self.type()
+            elif what == "method":
+                taken = self.struct()
+                self.take("->")
+                methods[name] = (taken, self.struct())
+            elif what == "error":
+                errors[name] = self.struct()
+            else:
+                raise Wrong("the interface file: %r" % what)
+        return types, methods, errors
+
+
+BASIC = {"int": lambda v: isinstance(v, int) and not isinstance(v, bool), "string": lambda v: isinstance(v, str),
+         "bool": lambda v: isinstance(v, bool), "object": lambda v: isinstance(v, dict),
+         "float": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+
+def conform(value, kind, types, path):
+    """Raises Wrong where value is not of that type."""
+    what, detail = kind
+    if what == "maybe":
+        if value is not None:
+            conform(value, detail, types, path)
+    elif what == "array" and isinstance(value, list):
+        for i, one in enumerate(value):
+            conform(one, detail, types, "%s[%d]" % (path, i))
+    elif what == "map" and isinstance(value, dict):
+        for key, one in value.items():
+            conform(one, detail, types, "%s.%s" % (path, key))
+    elif what == "enum" and value in detail:
+        pass
+    elif what == "name" and detail in types:
+        conform(value, types[detail], types, path)
+    elif what == "name" and detail in BASIC and BASIC[detail](value):
+        pass
+    elif what == "struct" and isinstance(value, dict):
+        for key in value:
+            if key not in detail:
+                raise Wrong("%s.%s is not declared" % (path, key))
+        for key, inner in detail.items():
+            if key not in value and inner[0] != "maybe":
+                raise Wrong("%s.%s is missing" % (path, key))
+            conform(value.get(key), inner, types, "%s.%s" % (path, key))
+    else:
+        raise Wrong("%s is %r, declared as %s" % (path, value, kind))
+
+
+def call(path, method, parameters):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(path)
+        s.sendall(json.dumps({"method": method, "parameters": parameters}).encode() + b"\0")
+        text = b""
+        while not text.endswith(b"\0"):
+            chunk = s.recv(65536)
+            if not chunk:
+                raise Wrong("the connection was closed")
+            text += chunk
+    return json.loads(text[:-1])
+
+
+QUERIES = [("GetStatus", {}), ("ListVms", {"scope": "all", "detail": False}), ("ListVms", {"scope": "all", "detail": True}),
+           ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("Settle", {})]
+CHANGES = [("Reassign", {"scope": "all", "dry_run": True}), ("SetPolicy", {"policy": "static"}), ("Pause", {}),
+           ("Resume", {}), ("Recover", {})]
+
+
+def check_calls(path, interface, calls):
+    types, methods, _ = interface
+    for method, parameters in calls:
+        conform(parameters, methods[method][0], types, method)
+        answer = call(path, "io.vsched.Daemon." + method, parameters)
+        if "error" in answer:
+            raise Wrong("%s: %r" % (method, answer))
+        conform(answer["parameters"], methods[method][1], types, method)
+
+
+def check_errors(path, interface):
+    for method, parameters in (("ListVms", {"scope": "nobody", "detail": True}), ("Explain", {"vm": "nobody"}),
+                               ("QueryAffinity", {"scope": "nobody"})):
+        answer = call(path, "io.vsched.Daemon." + method, parameters)
+        name = answer.get("error", "").rpartition(".")
+        if name[0] != "io.vsched.Daemon" or name[2] not in interface[2]:
+            raise Wrong("%s: the error of %r is not declared" % (method, answer))
+        conform(answer["parameters"], interface[2][name[2]], interface[0], name[2])
+
+
+def check_explanations(path, interface):
+    vms = call(path, "io.vsched.Daemon.ListVms", {"scope": "all", "detail": False})["parameters"]["vms"]
+    check_calls(path, interface, [("Explain", {"vm": vm["uuid"]}) for vm in vms])
+
+
+def check_all(path, interface, changing):
+    check_calls(path, interface, QUERIES + (CHANGES if changing else []))
+    check_explanations(path, interface)
+    check_errors(path, interface)
+    described = call(path, "org.varlink.service.GetInterfaceDescription", {"interface": "io.vsched.Daemon"})
+    with open(sys.argv[1], encoding="ascii") as f:
+        if described["parameters"]["description"] != f.read():
+            raise Wrong("the daemon describes another interface")
+
+
+def with_fake(scene, interface):
+    with tempfile.TemporaryDirectory() as directory:
+        path = directory + "/s"
+        with subprocess.Popen([sys.argv[2], path, scene], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as fake:
+            try:
+                fake.stdout.readline()
+                check_all(path, interface, True)
+            finally:
+                fake.stdin.close()
+
+
+def main():
+    with open(sys.argv[1], encoding="ascii") as f:
+        interface = Parser(f.read()).interface()
+    if sys.argv[2] == "--socket":
+        check_all(sys.argv[3], interface, False)
+        return 0
+    scenes = ["mixed", "smt", "tiny", "observed"]
+    print("1..%d" % len(scenes))
+    failed = False
+    for number, scene in enumerate(scenes, 1):
+        try:
+            with_fake(scene, interface)
+            print("ok %d - %s" % (number, scene))
+        except Wrong as wrong:
+            failed = True
+            print("not ok %d - %s\n# %s" % (number, scene, wrong))
+    return failed
+
+
+sys.exit(main())
