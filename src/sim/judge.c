@@ -5,7 +5,7 @@
  * and no other thread may own that CPU. Its minimum is counted against its own
  * allowed set: the fewest clusters within one node where one node can hold it,
  * else over the whole host; in CPUs, or in cores where each vCPU is to have a
- * core of its own.
+ * core of its own, and has.
  *
  * Minima depend on the range alone, so they are computed once a VM.
  */
@@ -132,7 +132,7 @@ static unsigned owners_note(Judge *judge, const Model *model, const Policy *poli
 
 /* Where a VM is: whether each vCPU owns its CPU alone, on how many clusters and nodes. */
 typedef struct Span {
-        bool exclusive, remote;
+        bool exclusive, remote, spread; /* spread: no two vCPUs on one core */
         unsigned clusters, nodes, first_node;
 } Span;
 
@@ -143,11 +143,19 @@ static bool is_remote(const Model *model, const Vm *vm, unsigned node) {
         return vm->n_mem > 0;
 }
 
+/* Whether the bit was set before; sets it. */
+static bool bit_seen(uint64_t *bits, unsigned i) {
+        bool seen = bits[i / 64] >> i % 64 & 1;
+
+        bits[i / 64] |= UINT64_C(1) << i % 64;
+        return seen;
+}
+
 static Span vm_span(const Judge *judge, const Model *model, uint32_t index) {
         const Topology *topology = model->topology;
         const Vm *vm = &model->host->vm[index];
-        uint64_t clusters[CLUSTERS_MAX / 64] = {}, nodes[NODES_MAX / 64] = {};
-        Span span = {.exclusive = true};
+        uint64_t cores[CORES_MAX / 64] = {}, clusters[CLUSTERS_MAX / 64] = {}, nodes[NODES_MAX / 64] = {};
+        Span span = {.exclusive = true, .spread = true};
 
         for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus; i++) {
                 int own = model_own_cpu(model, i);
@@ -157,10 +165,9 @@ static Span vm_span(const Judge *judge, const Model *model, uint32_t index) {
                 const Cpu *cpu = &topology->cpu[slot];
                 if (i == vm->first_vcpu)
                         span.first_node = cpu->node;
-                span.clusters += !(clusters[cpu->cluster / 64] >> cpu->cluster % 64 & 1);
-                span.nodes += !(nodes[cpu->node / 64] >> cpu->node % 64 & 1);
-                clusters[cpu->cluster / 64] |= UINT64_C(1) << cpu->cluster % 64;
-                nodes[cpu->node / 64] |= UINT64_C(1) << cpu->node % 64;
+                span.spread = !bit_seen(cores, cpu->core) && span.spread;
+                span.clusters += !bit_seen(clusters, cpu->cluster);
+                span.nodes += !bit_seen(nodes, cpu->node);
                 span.remote = span.remote || is_remote(model, vm, cpu->node);
         }
         return span;
@@ -189,7 +196,7 @@ static bool judge_vm(const Judge *judge, Model *model, const Policy *policy, con
                 allowed_set(model, policy, index, &allowed);
                 vm_minimum(model, index, &allowed);
         }
-        bool cores = threads_regime && !threads_regime[span.first_node];
+        bool cores = span.spread && threads_regime && !threads_regime[span.first_node];
         unsigned minimum = cores ? extra->min_clusters_cores : extra->min_clusters;
         ret->minima += minimum;
         if (span.clusters > minimum) {

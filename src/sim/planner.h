@@ -34,5 +34,5 @@ typedef struct Planner {
 
 int planner_new(Model *model, const Policy *policy, Planner **ret);
 Planner *planner_free(Planner *planner);
-/* One round. *ret_ns: how long the plan took, on this machine. */
+/* One round. *ret_ns: processor time that the plan took, on this machine. */
 void planner_round(Planner *planner, const PlanRequest *request, int64_t now_ns, int64_t *ret_ns);

@@ -80,6 +80,10 @@ static void counts_minima_in_cores_where_asked(void **state) {
         judge_host(&judge, model, &policy, cores_everywhere, &j);
         assert_int_equal(j.excess, 0);
         assert_int_equal(j.minima, 2);
+        add_vm(model, 0, 15, 3, CPUS(8, 9, 10)); /* two on one core: threads count */
+        judge_host(&judge, model, &policy, cores_everywhere, &j);
+        assert_int_equal(j.minima, 2 + 1);
+        assert_int_equal(j.excess, 0);
         model_free(model);
 }
 
