@@ -153,7 +153,7 @@ static int list_domains(Caller *caller, char why[LINK_WHY_SIZE]) {
 
 static int read_entry(Caller *caller, CacheEntry *entry, char why[LINK_WHY_SIZE]) {
         VmFact *fact;
-        int r = domain_read(entry->domain, &fact, why);
+        int r = domain_read(entry->domain, entry->fact, &fact, why);
 
         if (r < 0)
                 return r;

@@ -16,8 +16,9 @@ void virt_error_line(char *ret, size_t size);
 bool domain_is_gone(virDomainPtr domain);
 
 /*
- * Reads a domain. Returns 0; 1 when it runs no more (or already runs anew);
- * -ENOMEM; or another -errno and *ret_why says why. A domain whose description
- * can not be understood becomes a fact with over_limit.
+ * Reads a domain. known: what was read of this run before, or NULL; what can
+ * not change within a run is not asked for again. Returns 0; 1 when it runs no
+ * more (or already runs anew); -ENOMEM; or another -errno and *ret_why says why.
+ * A domain whose description can not be understood becomes a fact with over_limit.
  */
-int domain_read(virDomainPtr domain, VmFact **ret, char ret_why[LINK_WHY_SIZE]);
+int domain_read(virDomainPtr domain, const VmFact *known, VmFact **ret, char ret_why[LINK_WHY_SIZE]);
