@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Whatever bytes libvirt might hand over as a domain's XML: no crash, and what is
+ * understood keeps to its limits.
+ *
+ *     CC=clang meson setup build-fuzz -Dfuzz=true -Db_lundef=false
+ *     ninja -C build-fuzz fuzz/fuzz_domain_xml
+ *     build-fuzz/fuzz/fuzz_domain_xml -dict=fuzz/domain_xml.dict fuzz/corpus/domain_xml
+ */
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "platform/domain_xml.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(const VmFact *fact) {
+        assert(fact->name && strlen(fact->uuid) == VM_UUID_SIZE - 1);
+        assert(fact->over_limit == (fact->n_vcpus == 0) && fact->n_vcpus <= VM_VCPUS_MAX);
+        assert(fact->guest_threads > 0 && fact->n_ranges == 0);
+        for (unsigned i = 0; i < fact->n_vcpus; i++) {
+                assert(fact->vcpu[i].number < CPUS_MAX);
+                assert(i == 0 || fact->vcpu[i - 1].number < fact->vcpu[i].number);
+        }
+        for (unsigned i = 0; i < fact->n_devices; i++)
+                assert(memchr(fact->device[i], '\0', sizeof(fact->device[i])));
+        assert(!fact->metadata || strlen(fact->metadata) <= DOMAIN_METADATA_MAX);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        char why[DOMAIN_WHY_SIZE];
+        VmFact *fact = NULL, *copy;
+
+        if (domain_xml_parse((const char *)data, size, &fact, why) != 0) {
+                assert(!fact);
+                return 0;
+        }
+        check(fact);
+        copy = vm_fact_copy(fact);
+        assert(!copy || vm_fact_equal(fact, copy));
+        vm_fact_free(copy);
+        vm_fact_free(fact);
+        return 0;
+}
