@@ -264,7 +264,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         if (full)
                 server->last_full_ns = now;
         server_fail_waiters(server, false, "libvirt did not answer in time");
-        server_poke(server, full);
+        /* Libvirt tells all anew; a VM of which it tells something new is then
+         * looked at in full, and so is each VM in its turn (see host.h). */
+        link_request(server->link, full);
         int r = sd_event_source_set_time(source, usec + (uint64_t)(server->settings->interval_ns / 1000));
         return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
