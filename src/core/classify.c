@@ -138,7 +138,7 @@ static void vcpu_classify(PlanWork *work, uint32_t vcpu) {
         const Vcpu *v = &work->snapshot->vcpu[vcpu];
         VcpuWork *w = &work->vcpu[vcpu];
 
-        *w = (VcpuWork){.seat = NO_SLOT, .stand = NO_SLOT, .origin = NO_SLOT, .why = MOVE_PLACE};
+        *w = (VcpuWork){.seat = NO_SLOT, .stand = NO_SLOT, .keep = NO_SLOT, .origin = NO_SLOT, .why = MOVE_PLACE};
         w->allowed = work_allowed(work, vcpu);
         w->known = v->before != SET_NONE || v->written != SET_NONE || v->intended != SET_NONE;
         if (vcpu_is_pinned(work, v)) {

@@ -14,9 +14,14 @@
 #include <assert.h>
 #include <limits.h>
 
-enum { KEPT_TRIED_MAX = 5 }; /* clusters that a group stands in: all subsets of so many are tried */
+enum {
+        KEPT_TRIED_MAX = 5, /* clusters that a group stands in: all subsets of so many are tried */
+        /* What a free CPU in a node counts against future fit. VMs that are tied
+         * to a node arrive in any: what is free is better spread over all nodes. */
+        NODE_BALANCE = 30,
+};
 
-static unsigned cluster_room(const PlanWork *work, const Group *group, unsigned cluster) {
+unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster) {
         const Cluster *c = &work->topology->cluster[cluster];
 
         if (work->board.cluster_free[cluster] == 0)
@@ -40,10 +45,10 @@ static void mark_base(PlanWork *work, uint32_t vm) {
         }
 }
 
-static bool stand_is_open(const PlanWork *work, uint32_t vcpu) {
-        int stand = work->vcpu[vcpu].stand;
+static bool keep_is_open(const PlanWork *work, uint32_t vcpu) {
+        int keep = work->vcpu[vcpu].keep;
 
-        return stand != NO_SLOT && slot_is_free(&work->board, (unsigned)stand);
+        return keep != NO_SLOT && slot_is_free(&work->board, (unsigned)keep);
 }
 
 /* Counts for each cluster how many of the group could stay where they stand. */
@@ -52,9 +57,9 @@ static void mark_kept(PlanWork *work, const Group *group) {
                 uint32_t vcpu = work->member[group->first_member + i];
                 unsigned cluster;
 
-                if (!stand_is_open(work, vcpu))
+                if (!keep_is_open(work, vcpu))
                         continue;
-                cluster = work->topology->cpu[work->vcpu[vcpu].stand].cluster;
+                cluster = work->topology->cpu[work->vcpu[vcpu].keep].cluster;
                 if (work->kept_mark[cluster] != work->stamp)
                         work->kept[cluster] = 0;
                 work->kept_mark[cluster] = work->stamp;
@@ -62,19 +67,19 @@ static void mark_kept(PlanWork *work, const Group *group) {
         }
 }
 
-/* Collects the node's options; returns their number, and the room of all. */
-static unsigned node_options(PlanWork *work, const Group *group, unsigned node, unsigned *ret_room) {
+/* Adds the node's options to the n that there are; returns how many there are
+ * then, and adds their room. */
+static unsigned node_options(PlanWork *work, const Group *group, unsigned node, unsigned n, unsigned *room_sum) {
         const Node *nd = &work->topology->node[node];
         const Allowed *allowed = &work->allowed[group->allowed];
-        unsigned first = nd->first_cluster, end = first + nd->n_clusters, n = 0;
+        unsigned first = nd->first_cluster, end = first + nd->n_clusters;
 
-        *ret_room = 0;
         if (first < allowed->first_cluster)
                 first = allowed->first_cluster;
         if (end > allowed->end_cluster)
                 end = allowed->end_cluster;
         for (unsigned c = first; c < end; c++) {
-                unsigned room = cluster_room(work, group, c);
+                unsigned room = group_room(work, group, c);
 
                 if (room == 0)
                         continue;
@@ -85,7 +90,7 @@ static unsigned node_options(PlanWork *work, const Group *group, unsigned node, 
                         .free = work->board.cluster_free[c],
                         .base = work->cluster_mark[c] == work->stamp,
                 };
-                *ret_room += room;
+                *room_sum += room;
         }
         return n;
 }
@@ -139,21 +144,31 @@ static int64_t cube(int64_t n) {
         return n * n * n;
 }
 
+/* Whether a part but the last is in the node. */
+static bool fit_has_node(const PlanWork *work, const Fit *fit, unsigned node) {
+        for (unsigned i = 0; i + 1 < fit->n_parts; i++)
+                if (work->topology->cluster[fit->part[i].cluster].node == node)
+                        return true;
+        return false;
+}
+
 /* Divides n over the chosen options: what is kept stays, then the fullest
  * clusters are filled up, so that what remains free remains in one piece. */
 static void options_divide(const PlanWork *work, const Group *group, const Option *option, unsigned n_options,
-                           unsigned n, unsigned node, Fit *ret) {
-        unsigned kept = 0, stand = 0;
+                           unsigned n, Fit *ret) {
+        uint16_t node = NODES_MAX;
+        unsigned kept = 0, kept_all;
 
         ret->n_parts = 0;
         ret->span_more = 0;
         ret->loss = 0;
-        ret->nodes_more = work->node_mark[node] != work->stamp;
+        ret->nodes_more = 0;
         for (unsigned i = 0; i < n_options; i++)
                 if (option[i].chosen)
                         kept += option[i].kept;
         if (kept > n)
                 kept = n;
+        kept_all = kept;
         n -= kept;
         for (unsigned i = 0; i < n_options; i++) {
                 unsigned keep = option[i].kept < kept ? option[i].kept : kept, take;
@@ -170,18 +185,23 @@ static void options_divide(const PlanWork *work, const Group *group, const Optio
                 ret->part[ret->n_parts].cluster = option[i].cluster;
                 ret->part[ret->n_parts++].take = (uint16_t)take;
                 ret->span_more += !option[i].base;
+                if (node != work->topology->cluster[option[i].cluster].node) {
+                        node = work->topology->cluster[option[i].cluster].node;
+                        ret->nodes_more += !fit_has_node(work, ret, node) && work->node_mark[node] != work->stamp;
+                }
                 ret->loss += cube(option[i].free) - cube((int64_t)option[i].free - take);
-                stand += keep;
         }
         assert(n == 0);
+        if (node < NODES_MAX)
+                ret->loss -= (int64_t)NODE_BALANCE * work->board.node_free[node];
         ret->cost_milli = 0;
         for (unsigned i = 0; i < group->n; i++) {
-                int slot = work->vcpu[work->member[group->first_member + i]].stand;
+                int slot = work->vcpu[work->member[group->first_member + i]].keep;
 
                 if (slot != NO_SLOT)
                         ret->cost_milli += work->topology->cpu[slot].node == node ? COST_IN_NODE : COST_CROSS_NODE;
         }
-        ret->cost_milli -= (int64_t)stand * COST_IN_NODE;
+        ret->cost_milli -= (int64_t)kept_all * COST_IN_NODE;
 }
 
 static int fit_compare(const Fit *a, const Fit *b) {
@@ -215,11 +235,11 @@ static unsigned options_most_kept(const Option *option, unsigned n_options, unsi
 }
 
 /* Tries one subset of the clusters where the group stands. */
-static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned n, unsigned node,
-                       unsigned span, const unsigned *stands, unsigned n_stands, unsigned subset, Fit *ret) {
-        unsigned room = 0;
+static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned span, const unsigned *stands,
+                       unsigned n_stands, unsigned subset, Fit *ret) {
+        unsigned room = 0, n_subset = (unsigned)__builtin_popcount(subset);
 
-        if ((unsigned)__builtin_popcount(subset) > span)
+        if (n_subset > span)
                 return false;
         for (unsigned i = 0; i < n_options; i++)
                 work->option[i].chosen = work->option[i].base;
@@ -229,23 +249,44 @@ static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, u
         for (unsigned i = 0; i < n_options; i++)
                 if (work->option[i].chosen)
                         room += work->option[i].room;
-        if (room < n && !options_fill(work->option, n_options, n - room, span - (unsigned)__builtin_popcount(subset)))
+        if (room < group->n && !options_fill(work->option, n_options, group->n - room, span - n_subset))
                 return false;
-        options_divide(work, group, work->option, n_options, n, node, ret);
+        options_divide(work, group, work->option, n_options, group->n, ret);
         return true;
 }
 
-/* The best place for n of the group in one node. Marks must be set. */
-static bool node_fit(PlanWork *work, const Group *group, unsigned n, unsigned node, unsigned span, Fit *ret) {
-        unsigned room, stands[KEPT_TRIED_MAX], n_stands, n_options = node_options(work, group, node, &room);
-        bool found = false;
+/* One cluster for all: no sorting, no dividing. */
+static bool options_fit_one(PlanWork *work, const Group *group, unsigned n_options, Fit *ret) {
+        const Option *best = NULL;
 
-        if (room < n)
+        for (unsigned i = 0; i < n_options; i++) {
+                const Option *o = &work->option[i];
+
+                if (o->room >= group->n && (!best || o->kept > best->kept ||
+                                            (o->kept == best->kept && option_before(o, best))))
+                        best = o;
+        }
+        if (!best)
                 return false;
+        work->one[0] = *best;
+        work->one[0].chosen = true;
+        options_divide(work, group, work->one, 1, group->n, ret);
+        return true;
+}
+
+/* The best of the options that were collected. */
+static bool options_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned span, Fit *ret) {
+        unsigned stands[KEPT_TRIED_MAX], n_stands;
+        bool found = false, base = false;
+
+        for (unsigned i = 0; i < n_options; i++)
+                base |= work->option[i].base;
+        if (span == 1 && !base)
+                return options_fit_one(work, group, n_options, ret);
         options_sort(work->option, n_options);
         n_stands = options_most_kept(work->option, n_options, stands);
         for (unsigned subset = 0; subset < 1u << n_stands; subset++) {
-                if (!subset_fit(work, group, n_options, n, node, span, stands, n_stands, subset, &work->trial))
+                if (!subset_fit(work, group, n_options, span, stands, n_stands, subset, &work->trial))
                         continue;
                 if (!found || fit_compare(&work->trial, ret) < 0)
                         *ret = work->trial;
@@ -260,8 +301,12 @@ bool group_fit(PlanWork *work, const Group *group, unsigned span_more, Fit *ret)
         mark_base(work, group->vm);
         mark_kept(work, group);
         for (unsigned node = 0; node < work->topology->n_nodes; node++) {
-                if (work->board.node_free[node] < group->n || !vm_may_use_node(work, group->vm, node) ||
-                    !node_fit(work, group, group->n, node, span_more, &work->part))
+                unsigned room = 0, n_options;
+
+                if (work->board.node_free[node] < group->n || !vm_may_use_node(work, group->vm, node))
+                        continue;
+                n_options = node_options(work, group, node, 0, &room);
+                if (room < group->n || !options_fit(work, group, n_options, span_more, &work->part))
                         continue;
                 if (!found || fit_compare(&work->part, ret) < 0)
                         *ret = work->part;
@@ -314,17 +359,36 @@ static unsigned nodes_around(const PlanWork *work, const Group *group, unsigned 
         return n;
 }
 
-static void fit_add(Fit *fit, const Fit *more) {
-        for (unsigned i = 0; i < more->n_parts; i++)
-                fit->part[fit->n_parts++] = more->part[i];
-        fit->span_more += more->span_more;
-        fit->nodes_more += more->nodes_more;
-        fit->loss += more->loss;
+static void nodes_sort(uint16_t *node, unsigned n) {
+        for (unsigned i = 1; i < n; i++)
+                for (unsigned j = i; j > 0 && node[j] < node[j - 1]; j--) {
+                        uint16_t swap = node[j];
+
+                        node[j] = node[j - 1];
+                        node[j - 1] = swap;
+                }
+}
+
+/* The fewest clusters of these nodes together. */
+static bool nodes_fit(PlanWork *work, const Group *group, const uint16_t *node, unsigned n_nodes, Fit *ret) {
+        unsigned room = 0, n_options = 0;
+
+        mark_base(work, group->vm);
+        mark_kept(work, group);
+        for (unsigned i = 0; i < n_nodes; i++)
+                n_options = node_options(work, group, node[i], n_options, &room);
+        if (room < group->n)
+                return false;
+        for (unsigned span = 0; span <= group->n; span++)
+                if (options_fit(work, group, n_options, span, ret))
+                        return true;
+        return false;
 }
 
 bool group_fit_nodes(PlanWork *work, const Group *group, Fit *ret) {
-        uint16_t node[NODES_MAX], best_node[NODES_MAX];
-        unsigned best = UINT_MAX, best_distance = 0, left = group->n;
+        uint16_t node[NODES_MAX];
+        unsigned best = UINT_MAX, best_distance = 0;
+        bool found = false;
 
         for (unsigned start = 0; start < work->topology->n_nodes; start++) {
                 unsigned distance, n;
@@ -332,29 +396,18 @@ bool group_fit_nodes(PlanWork *work, const Group *group, Fit *ret) {
                 if (node_room(work, group, start) == 0)
                         continue;
                 n = nodes_around(work, group, start, node, &distance);
-                if (n == 0 || n > best || (n == best && distance >= best_distance))
+                if (n == 0 || n > best || (n == best && distance > best_distance))
                         continue;
+                nodes_sort(node, n);
+                if (!nodes_fit(work, group, node, n, &work->part))
+                        continue;
+                if (!found || n < best || distance < best_distance || fit_compare(&work->part, ret) < 0)
+                        *ret = work->part;
+                found = true;
                 best = n;
                 best_distance = distance;
-                for (unsigned i = 0; i < n; i++)
-                        best_node[i] = node[i];
         }
-        if (best == UINT_MAX)
-                return false;
-        mark_base(work, group->vm);
-        mark_kept(work, group);
-        *ret = (Fit){0};
-        for (unsigned i = 0; i < best; i++) {
-                unsigned room = node_room(work, group, best_node[i]), n = room < left ? room : left;
-                bool found = false;
-
-                for (unsigned span = 0; !found && span <= n; span++)
-                        found = node_fit(work, group, n, best_node[i], span, &work->part);
-                assert(found);
-                fit_add(ret, &work->part);
-                left -= n;
-        }
-        return left == 0;
+        return found;
 }
 
 unsigned group_span_needed(PlanWork *work, const Group *group) {
@@ -400,6 +453,8 @@ static unsigned slot_grade(const PlanWork *work, uint32_t vm, unsigned slot) {
         const Core *core = &work->topology->core[work->topology->cpu[slot].core];
         unsigned grade = work->board.core_used[work->topology->cpu[slot].core] ? 0 : 2;
 
+        if (core->n_cpus == 1)
+                return work->topology->cpu[slot].os == 0;
         for (unsigned i = core->first_slot; i < (unsigned)core->first_slot + core->n_cpus; i++) {
                 int32_t owner = work->board.owner[i];
 
@@ -413,15 +468,18 @@ static unsigned slot_grade(const PlanWork *work, uint32_t vm, unsigned slot) {
 
 static int cluster_pick(const PlanWork *work, const Group *group, unsigned cluster) {
         const Cluster *c = &work->topology->cluster[cluster];
+        const SlotSet *allowed = &work->allowed[group->allowed].slots;
         unsigned best_grade = UINT_MAX;
         int best = NO_SLOT;
 
         for (unsigned slot = c->first_slot; slot < (unsigned)c->first_slot + c->n_cpus; slot++) {
                 unsigned grade;
 
-                if (!slot_is_free(&work->board, slot) || !slots_have(&work->allowed[group->allowed].slots, slot))
+                if (!slot_is_free(&work->board, slot) || !slots_have(allowed, slot))
                         continue;
                 grade = slot_grade(work, group->vm, slot);
+                if (grade == 0)
+                        return (int)slot;
                 if (grade < best_grade) {
                         best_grade = grade;
                         best = (int)slot;
@@ -431,9 +489,9 @@ static int cluster_pick(const PlanWork *work, const Group *group, unsigned clust
 }
 
 static int member_cluster(const PlanWork *work, uint32_t vcpu) {
-        int stand = work->vcpu[vcpu].stand;
+        int keep = work->vcpu[vcpu].keep;
 
-        return stand == NO_SLOT ? -1 : work->topology->cpu[stand].cluster;
+        return keep == NO_SLOT ? -1 : work->topology->cpu[keep].cluster;
 }
 
 /* Seats up to take members in a cluster. pass 0: where they stand; 1: those
@@ -448,9 +506,9 @@ static unsigned part_seat(PlanWork *work, const Group *group, unsigned cluster, 
                 if (work->vcpu[vcpu].seat != NO_SLOT ||
                     (pass < 2 && member_cluster(work, vcpu) != (int)cluster))
                         continue;
-                if (pass == 0 && !stand_is_open(work, vcpu))
+                if (pass == 0 && !keep_is_open(work, vcpu))
                         continue;
-                slot = pass == 0 ? work->vcpu[vcpu].stand : cluster_pick(work, group, cluster);
+                slot = pass == 0 ? work->vcpu[vcpu].keep : cluster_pick(work, group, cluster);
                 assert(slot != NO_SLOT);
                 board_seat(work, vcpu, slot);
                 seated++;
@@ -467,4 +525,29 @@ void group_seat(PlanWork *work, const Group *group, const Fit *fit) {
                 for (unsigned i = 0; i < fit->n_parts; i++)
                         left[i] = (uint16_t)(left[i] -
                                              part_seat(work, group, fit->part[i].cluster, left[i], pass));
+}
+
+bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target) {
+        unsigned room = 0;
+
+        mark_base(work, group->vm);
+        mark_kept(work, group);
+        for (unsigned i = 0; i < target->n_clusters; i++) {
+                unsigned c = target->cluster[i];
+
+                work->option[i] = (Option){
+                        .cluster = (uint16_t)c,
+                        .room = (uint16_t)group_room(work, group, c),
+                        .kept = work->kept_mark[c] == work->stamp ? work->kept[c] : 0,
+                        .free = work->board.cluster_free[c],
+                        .chosen = true,
+                };
+                room += work->option[i].room;
+        }
+        if (room < group->n)
+                return false;
+        options_sort(work->option, target->n_clusters);
+        options_divide(work, group, work->option, target->n_clusters, group->n, &work->trial);
+        group_seat(work, group, &work->trial);
+        return true;
 }

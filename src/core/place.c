@@ -10,6 +10,8 @@
 #include <assert.h>
 #include <limits.h>
 
+enum { SPREAD_TO_RAISE = 2 }; /* clusters beyond the minimum for which others may be spread */
+
 bool vm_is_complete(const PlanWork *work, uint32_t vm) {
         const Vm *v = &work->snapshot->vm[vm];
 
@@ -35,8 +37,11 @@ void vm_unseat(PlanWork *work, uint32_t vm) {
         const Vm *v = &work->snapshot->vm[vm];
 
         for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++)
-                if (work->vcpu[i].class == VCPU_MOVABLE && work->vcpu[i].seat != NO_SLOT)
+                if (work->vcpu[i].class == VCPU_MOVABLE && work->vcpu[i].seat != NO_SLOT) {
+                        if (work->vcpu[i].stand == NO_SLOT)
+                                work->vcpu[i].keep = work->vcpu[i].seat;
                         board_unseat(work, i);
+                }
 }
 
 int64_t vm_cost(const PlanWork *work, uint32_t vm) {
@@ -105,23 +110,78 @@ static Group group_rest(PlanWork *work, const Group *group) {
         return rest;
 }
 
-static bool group_place(PlanWork *work, const Group *group) {
+int64_t work_cost(const PlanWork *work) {
+        int64_t cost = 0;
+
+        for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
+                if (work->vm[vm].kind == VERDICT_PLACED)
+                        cost += vm_cost(work, vm);
+        return cost;
+}
+
+/* What a search may cost: whole steps that the credits pay for, and any number
+ * of changes to seats that were taken in this round. */
+int64_t work_limit(const PlanWork *work) {
+        int64_t left = work->history->credits_milli - work_cost(work);
+
+        if (work->unlimited)
+                return INT64_MAX / 2;
+        return left / COST_IN_CLUSTER * COST_IN_CLUSTER + COST_IN_CLUSTER - 1;
+}
+
+static bool group_place_in_node(PlanWork *work, const Group *group, unsigned span) {
+        if (!group_fit(work, group, span, &work->fit))
+                return false;
+        group_seat(work, group, &work->fit);
+        return true;
+}
+
+/* In one node, at others' expense: first without, then with spreading them. */
+static bool group_place_by_force(PlanWork *work, const Group *group, unsigned needed) {
+        for (unsigned span = needed + 1; span <= group->n && span <= needed + SPREAD_TO_RAISE; span++)
+                if (group_make_room(work, group, span, false, work_limit(work)))
+                        return true;
+        for (unsigned span = needed; span <= group->n && span <= needed + SPREAD_TO_RAISE; span++)
+                if (group_make_room(work, group, span, true, work_limit(work)))
+                        return true;
+        return false;
+}
+
+static bool group_place(PlanWork *work, const Group *group, bool alone) {
         unsigned needed = group_span_needed(work, group);
 
-        if (needed != UINT_MAX)
-                for (unsigned span = needed; span <= group->n; span++)
-                        if (group_fit(work, group, span, &work->fit)) {
-                                group_seat(work, group, &work->fit);
+        if (needed != UINT_MAX) {
+                if (group_place_in_node(work, group, needed))
+                        return true;
+                if (!alone && group_make_room(work, group, needed, false, work_limit(work)))
+                        return true;
+                for (unsigned span = needed + 1; span <= group->n; span++)
+                        if (group_place_in_node(work, group, span))
                                 return true;
-                        }
+        }
+        if (!alone && needed != UINT_MAX && group_place_by_force(work, group, needed))
+                return true;
         if (!group_fit_nodes(work, group, &work->fit))
                 return false;
         group_seat(work, group, &work->fit);
         return true;
 }
 
+/* Notes why what stands elsewhere than before was moved. */
+void work_note_moves(PlanWork *work, MoveKind why) {
+        for (uint32_t i = 0; i < work->snapshot->n_vcpus; i++) {
+                VcpuWork *w = &work->vcpu[i];
+
+                if (w->class != VCPU_MOVABLE || w->stand == NO_SLOT || w->seat == NO_SLOT || w->seat == w->stand)
+                        continue;
+                if (w->why == MOVE_PLACE)
+                        w->why = why;
+        }
+        assert(work->unlimited || work_cost(work) <= work->history->credits_milli);
+}
+
 /* Seats what has no seat yet. False, and nothing changed, when that can not be. */
-bool vm_place(PlanWork *work, uint32_t vm) {
+static bool vm_place_groups(PlanWork *work, uint32_t vm, bool alone) {
         const VmWork *vw = &work->vm[vm];
         uint32_t mark = board_mark(work);
 
@@ -133,12 +193,20 @@ bool vm_place(PlanWork *work, uint32_t vm) {
                 if (seated == group->n)
                         continue;
                 rest = seated ? group_rest(work, group) : *group;
-                if (!group_place(work, &rest)) {
+                if (!group_place(work, &rest, alone)) {
                         board_roll_back(work, mark);
                         return false;
                 }
         }
         return true;
+}
+
+bool vm_place(PlanWork *work, uint32_t vm) {
+        return vm_place_groups(work, vm, false);
+}
+
+bool vm_place_free(PlanWork *work, uint32_t vm) {
+        return vm_place_groups(work, vm, true);
 }
 
 static bool vm_has_seat(const PlanWork *work, uint32_t vm) {
@@ -178,13 +246,16 @@ static bool vm_place_or_share(PlanWork *work, uint32_t vm) {
         VmWork *vw = &work->vm[vm];
 
         vw->exclusive = vm_place(work, vm);
-        if (!vw->exclusive)
+        if (!vw->exclusive) {
                 vm_unseat(work, vm);
+                vw->forced = true;
+        }
         if (!vw->exclusive && vw->bound_by_seats) {
                 vw->bound = vw->bound_by_seats = false; /* it has lost them, and its memory is unknown */
-                vw->forced = true;
                 vw->exclusive = vm_place(work, vm);
         }
+        if (vw->exclusive)
+                work_note_moves(work, MOVE_MAKE_ROOM);
         return vw->exclusive;
 }
 

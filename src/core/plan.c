@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-enum { PASSES_MAX = 16 };
+enum { PASSES_MAX = 16, ROUND_STEPS = 1000 };
 
 size_t plan_work_size(void) {
         return sizeof(PlanWork);
@@ -17,6 +17,11 @@ size_t plan_work_size(void) {
 
 static void work_init(PlanWork *work) {
         work->stamp = 0;
+        work->hole_stamp = 0;
+        work->room_node_set = NULL;
+        work->round_nodes = work->request->kind == PLAN_REASSIGN ? 10 * ROUND_STEPS : ROUND_STEPS;
+        for (uint32_t i = 0; i < work->snapshot->n_vms; i++)
+                work->hole_mark[i] = 0;
         for (unsigned i = 0; i < work->topology->n_clusters; i++)
                 work->cluster_mark[i] = work->kept_mark[i] = 0;
         for (unsigned i = 0; i < work->topology->n_nodes; i++)
@@ -25,17 +30,8 @@ static void work_init(PlanWork *work) {
                 work->core_mark[i] = 0;
         for (unsigned i = 0; i < work->topology->n_cpus; i++)
                 work->slot_mark[i] = 0;
+        work->defragging = false;
         work->unlimited = work->request->kind == PLAN_REASSIGN;
-        work->budget_milli = work->history->credits_milli;
-}
-
-static int64_t work_cost(const PlanWork *work) {
-        int64_t cost = 0;
-
-        for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
-                if (work->vm[vm].kind == VERDICT_PLACED)
-                        cost += vm_cost(work, vm);
-        return cost;
 }
 
 /* One improvement may open the way for another: until nothing changes. */

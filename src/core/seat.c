@@ -31,9 +31,10 @@ static void seat_movable(PlanWork *work) {
 
                 if (w->class != VCPU_MOVABLE || w->stand == NO_SLOT)
                         continue;
-                if (seat_is_open(work, i, w->stand))
+                if (seat_is_open(work, i, w->stand)) {
                         board_seat(work, i, w->stand);
-                else {
+                        w->keep = w->stand;
+                } else {
                         w->stand = NO_SLOT;
                         w->why = MOVE_YIELD;
                 }

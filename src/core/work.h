@@ -25,9 +25,13 @@ enum {
         COST_IN_CLUSTER = 500, /* thousandths of a credit */
         COST_IN_NODE = 1000,
         COST_CROSS_NODE = 4000,
+        COST_UNSETTLED = 10, /* of what has been seated in this very round: only a preference */
+        ROOM_SPAN_MAX = 16, ROOM_TARGETS_MAX = 160, ROOM_PIECES_MAX = 64, ROOM_CHANGES_MAX = 4096, ROOM_DEPTH_MAX = 2,
         NOBODY = -1,
         NO_SLOT = -1,
 };
+
+static const int64_t COST_NONE = INT64_MAX / 4; /* it can not be had */
 
 /* A set of slots; bit n is slot n. */
 typedef struct SlotSet {
@@ -85,6 +89,7 @@ typedef struct VcpuWork {
         MoveKind why;   /* why its seat changed */
         int16_t seat;   /* slot that it owns now; NO_SLOT */
         int16_t stand;  /* the same when the round began; of a vCPU that is not movable: always */
+        int16_t keep;   /* where it had better stay when its VM is placed anew: its stand, or its seat before */
         int16_t origin; /* the only slot in its mask when the round began, legal or not */
         uint32_t allowed;
 } VcpuWork;
@@ -95,6 +100,7 @@ typedef struct VmWork {
         bool release;         /* give its threads their old masks back */
         bool exclusive;       /* every vCPU has a seat */
         bool stood;           /* the same when the round began */
+        bool locked;          /* takes part in the search for room: not to be ejected (again) */
         bool forced;          /* has to move: that costs no credits */
         bool bound;           /* only the nodes in node[] are open to it */
         bool bound_by_seats;  /* for want of better knowledge: those where it is */
@@ -146,6 +152,38 @@ typedef struct Option {
         bool chosen;
 } Option;
 
+/* Clusters of one node that could take a group if others made room. */
+typedef struct RoomTarget {
+        uint16_t node, n_clusters;
+        uint16_t cluster[ROOM_SPAN_MAX];
+        uint16_t deficit; /* CPUs that must be vacated */
+} RoomTarget;
+
+/* What one VM owns of a target. */
+typedef struct RoomPiece {
+        uint16_t vm, n_vcpus, count;
+        uint32_t allowed;
+        int64_t bound_milli; /* moving it away costs at least so much */
+} RoomPiece;
+
+/* One level of the search for room; see room.c. */
+typedef struct RoomLevel {
+        const Group *group;
+        unsigned depth, span;
+        bool nest; /* VMs without a place may make room in turn */
+        bool cut;  /* the group's range cuts clusters */
+        const uint64_t *nodes; /* nodes that are used together; NULL: one node */
+        const RoomTarget *target;
+        uint32_t n_targets, n_pieces, n_ejected;
+        uint16_t ejected[ROOM_PIECES_MAX];
+        RoomTarget targets[ROOM_TARGETS_MAX];
+        RoomPiece piece[ROOM_PIECES_MAX];
+        int64_t best_milli; /* cost of the best solution; at first what it may cost */
+        bool found;
+        uint32_t n_changes;
+        JournalEntry change[ROOM_CHANGES_MAX]; /* the best solution: seats after it */
+} RoomLevel;
+
 struct PlanWork {
         /* arguments of the round */
         const Topology *topology;
@@ -156,8 +194,8 @@ struct PlanWork {
         int64_t now_ns;
         Plan *plan;
 
-        int64_t budget_milli; /* credits that are left in this round */
         bool unlimited;
+        bool defragging; /* cool-downs bind */
 
         VmWork vm[VMS_MAX];
         VcpuWork vcpu[VCPUS_MAX];
@@ -182,8 +220,17 @@ struct PlanWork {
 
         uint16_t kept[CLUSTERS_MAX]; /* of the group being fitted; true where kept_mark says so */
         uint32_t kept_mark[CLUSTERS_MAX];
-        Option option[CLUSTERS_MAX];
+        Option option[CLUSTERS_MAX], one[1];
         Fit fit, trial, part;
+
+        /* room.c */
+        RoomLevel room[ROOM_DEPTH_MAX];
+        bool unsettled;      /* somebody could move for next to nothing */
+        uint32_t hole_stamp, hole_mark[VMS_MAX];
+        int64_t hole_cost[VMS_MAX]; /* true where hole_mark says so */
+        const uint64_t *room_node_set; /* nodes on which together room is sought; NULL: on one node */
+        unsigned round_nodes; /* steps that this round's searches may still take */
+        unsigned room_nodes; /* that the search may still visit */
 
         /* order.c */
         int32_t holder[CPUS_MAX];     /* vCPU that has the slot until it is written; NOBODY */
@@ -237,10 +284,33 @@ void group_seat(PlanWork *work, const Group *group, const Fit *fit);
  * uses, on an empty host; UINT_MAX when no node is large enough. */
 unsigned group_span_needed(PlanWork *work, const Group *group);
 
+/* Seats the group in these clusters; false when they do not suffice. */
+bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target);
+unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster);
+
+/* room.c */
+/*
+ * Seats the whole group (nothing of it is seated) on at most span clusters of
+ * one node, moving others out of its way where that is needed, so that the
+ * moves cost as little as can be found, and at most limit_milli. False, and
+ * nothing changed, when that can not be. raise: others may be spread.
+ */
+bool group_make_room(PlanWork *work, const Group *group, unsigned span, bool raise, int64_t limit_milli);
+/* The same on these nodes together (a bit for each node). */
+bool group_make_room_on(PlanWork *work, const Group *group, unsigned span, const uint64_t *nodes, int64_t limit_milli);
+/* What the VM's moves weigh in a search: as vm_cost, and a little for seats
+ * that were taken in this very round. */
+int64_t vm_weight(const PlanWork *work, uint32_t vm);
+
 /* place.c */
 bool vm_is_complete(const PlanWork *work, uint32_t vm);
+/* Seats what has no seat yet. False, and nothing changed, when that can not be. */
 bool vm_place(PlanWork *work, uint32_t vm);
+/* The same without moving anybody else. */
+bool vm_place_free(PlanWork *work, uint32_t vm);
+int64_t work_cost(const PlanWork *work);
 bool work_place_all(PlanWork *work);
+void work_note_moves(PlanWork *work, MoveKind why);
 void vm_unseat(PlanWork *work, uint32_t vm);
 int64_t vm_cost(const PlanWork *work, uint32_t vm);
 typedef struct Span {
@@ -250,7 +320,9 @@ Span vm_span(PlanWork *work, uint32_t vm);
 bool vm_may_use_node(const PlanWork *work, uint32_t vm, unsigned node);
 Grain vm_grain(const PlanWork *work, uint32_t vm);
 
+int64_t work_limit(const PlanWork *work);
 /* defrag.c */
+bool vm_is_cooling(const PlanWork *work, uint32_t vm);
 bool work_defrag(PlanWork *work);
 
 /* memory.c, minimum.c, share.c, order.c, verdict.c */

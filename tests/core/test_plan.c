@@ -96,7 +96,7 @@ static void takes_the_smallest_hole_that_fits(void **state) {
 
         (void)state;
         add_seated(2, 4);  /* leaves 2 in its cluster */
-        add_seated(1, 16); /* leaves 3 */
+        add_seated(1, 8); /* leaves 3 */
         vm = add(2, 0, 31);
         round_is(2);
         assert_int_equal(cpu_of(vm, 0), 6);
@@ -169,6 +169,8 @@ static void shares_what_nobody_owns(void **state) {
         uint32_t vm;
 
         (void)state;
+        policy.credits_per_event_milli = 0;
+        history.credits_milli = 0;
         for (unsigned i = 0; i < 28; i++)
                 add_seated(1, i);
         snapshot.vm[add(2, 0, 31)].policy.manage = MANAGE_OBSERVE;
