@@ -14,14 +14,20 @@
 #include <assert.h>
 #include <string.h>
 
-static void emit(PlanWork *work, uint32_t vcpu, int from, int to, SetId mask) {
+/* A slot that its owner left for a while. */
+typedef struct Loan {
+        int32_t vcpu;
+        int slot;
+} Loan;
+
+static void emit(PlanWork *work, uint32_t vcpu, MoveKind kind, int from, int to, SetId mask) {
         Plan *plan = work->plan;
         const Cpu *cpu = work->topology->cpu;
 
         assert(plan->n_moves < 2 * VCPUS_MAX);
         plan->move[plan->n_moves++] = (Move){
                 .vcpu = vcpu,
-                .kind = work->vcpu[vcpu].why,
+                .kind = kind,
                 .from = from == NO_SLOT ? (int16_t)-1 : (int16_t)cpu[from].os,
                 .to = to == NO_SLOT ? (int16_t)-1 : (int16_t)cpu[to].os,
                 .mask = mask,
@@ -48,13 +54,17 @@ static int held_slot(const PlanWork *work, uint32_t vcpu) {
 }
 
 static void emit_vcpu(PlanWork *work, uint32_t vcpu) {
-        const VcpuWork *w = &work->vcpu[vcpu];
+        VcpuWork *w = &work->vcpu[vcpu];
         int from = w->changed ? NO_SLOT : held_slot(work, vcpu);
 
         work->emitted[vcpu] = true;
         if (held_slot(work, vcpu) != NO_SLOT && work->holder[w->origin] == (int32_t)vcpu)
                 work->holder[w->origin] = NOBODY;
-        emit(work, vcpu, from, w->class == VCPU_MOVABLE ? w->seat : NO_SLOT, work->plan->target[vcpu].mask);
+        emit(work, vcpu, w->why, from, w->class == VCPU_MOVABLE ? w->seat : NO_SLOT, work->plan->target[vcpu].mask);
+        if (w->class == VCPU_MOVABLE && w->seat != NO_SLOT) {
+                work->holder[w->seat] = (int32_t)vcpu;
+                w->origin = w->seat;
+        }
 }
 
 /* What lets CPUs go without taking one: releases, and VMs that become SHARED. */
@@ -88,25 +98,101 @@ static int spare_slot(const PlanWork *work, uint32_t vcpu) {
         return NO_SLOT;
 }
 
-/* Opens a ring: parks one of its vCPUs on a spare CPU, whoever may use one. */
-static void open_ring(PlanWork *work, uint32_t first) {
+/* Takes a vCPU from the slot that it holds to another, for the time being. */
+static void park(PlanWork *work, uint32_t vcpu, MoveKind kind, int to) {
+        VcpuWork *w = &work->vcpu[vcpu];
+
+        emit(work, vcpu, kind, w->origin, to, to == NO_SLOT ? allowed_mask(work, w->allowed) : slot_mask(work, to));
+        work->holder[w->origin] = NOBODY;
+        if (to != NO_SLOT)
+                work->holder[to] = (int32_t)vcpu;
+        w->origin = (int16_t)to;
+}
+
+static bool is_in_ring(const PlanWork *work, uint32_t vcpu) {
+        return !work->emitted[vcpu] && needs_write(work, vcpu);
+}
+
+/* A vCPU outside of all rings that could clear one of the slots where vcpu may
+ * be, by going to a spare CPU; NOBODY. */
+static int32_t find_helper(const PlanWork *work, uint32_t vcpu, int *ret_spare) {
+        const Allowed *allowed = &work->allowed[work->vcpu[vcpu].allowed];
+
+        for (unsigned slot = 0; slot < work->topology->n_cpus; slot++) {
+                int32_t helper = work->holder[slot];
+
+                if (helper == NOBODY || !slots_have(&allowed->slots, slot) || is_in_ring(work, (uint32_t)helper) ||
+                    work->vcpu[helper].class != VCPU_MOVABLE || work->vcpu[helper].seat != (int)slot)
+                        continue;
+                *ret_spare = spare_slot(work, (uint32_t)helper);
+                if (*ret_spare != NO_SLOT)
+                        return helper;
+        }
+        return NOBODY;
+}
+
+/* Each ring member in turn; returns the next one, or first again at the end. */
+static uint32_t ring_next(const PlanWork *work, uint32_t vcpu, uint32_t first) {
+        int32_t next = work->holder[work->vcpu[vcpu].seat];
+
+        return next == NOBODY || !is_in_ring(work, (uint32_t)next) ? first : (uint32_t)next;
+}
+
+static bool may_park(const PlanWork *work, uint32_t vcpu) {
+        int origin = work->vcpu[vcpu].origin;
+
+        return origin != NO_SLOT && work->holder[origin] == (int32_t)vcpu;
+}
+
+/*
+ * Opens a ring: parks one of its vCPUs on a spare CPU. Where no member may use
+ * one, a vCPU that is in no ring goes to the spare CPU and back, and lends its
+ * own meanwhile. Where that can not be either, the first member owns no CPU for
+ * the moment between two writes.
+ */
+static void open_ring(PlanWork *work, uint32_t first, Loan *ret_loan) {
         uint32_t vcpu = first;
+        int spare;
 
+        ret_loan->vcpu = NOBODY;
         do {
-                int spare = spare_slot(work, vcpu);
-                int origin = work->vcpu[vcpu].origin;
-
-                if (spare != NO_SLOT && origin != NO_SLOT && work->holder[origin] == (int32_t)vcpu) {
-                        emit(work, vcpu, origin, spare, slot_mask(work, spare));
-                        work->holder[origin] = NOBODY;
-                        work->holder[spare] = (int32_t)vcpu;
-                        work->vcpu[vcpu].origin = (int16_t)spare;
+                spare = may_park(work, vcpu) ? spare_slot(work, vcpu) : NO_SLOT;
+                if (spare != NO_SLOT) {
+                        park(work, vcpu, work->vcpu[vcpu].why, spare);
                         return;
                 }
-                vcpu = (uint32_t)work->holder[work->vcpu[vcpu].seat];
-        } while (vcpu != first && !work->emitted[vcpu] && needs_write(work, vcpu));
-        /* No CPU is spare: the first takes its CPU while the other still is there. */
-        work->holder[work->vcpu[first].seat] = NOBODY;
+                vcpu = ring_next(work, vcpu, first);
+        } while (vcpu != first);
+        do {
+                int32_t helper = may_park(work, vcpu) ? find_helper(work, vcpu, &spare) : NOBODY;
+
+                if (helper != NOBODY) {
+                        *ret_loan = (Loan){.vcpu = helper, .slot = work->vcpu[helper].origin};
+                        park(work, (uint32_t)helper, MOVE_MAKE_ROOM, spare);
+                        park(work, vcpu, work->vcpu[vcpu].why, ret_loan->slot);
+                        return;
+                }
+                vcpu = ring_next(work, vcpu, first);
+        } while (vcpu != first);
+        if (may_park(work, first))
+                park(work, first, work->vcpu[first].why, NO_SLOT);
+        else
+                work->holder[work->vcpu[first].seat] = NOBODY;
+}
+
+/* The helper goes back to the slot that it lent. */
+static void end_loan(PlanWork *work, const Loan *loan) {
+        VcpuWork *w;
+
+        if (loan->vcpu == NOBODY)
+                return;
+        w = &work->vcpu[loan->vcpu];
+        assert(work->holder[loan->slot] == NOBODY);
+        emit(work, (uint32_t)loan->vcpu, MOVE_MAKE_ROOM, w->origin, loan->slot,
+             work->plan->target[loan->vcpu].mask);
+        work->holder[w->origin] = NOBODY;
+        work->holder[loan->slot] = loan->vcpu;
+        w->origin = (int16_t)loan->slot;
 }
 
 /* Who holds which slot now; of two on one slot the one that stands there. */
@@ -133,10 +219,13 @@ void work_order_moves(PlanWork *work) {
                 if (needs_write(work, i) && !work->emitted[i])
                         emit_chain(work, i);
         for (uint32_t i = 0; i < n; i++)
-                while (needs_write(work, i) && !work->emitted[i]) {
-                        open_ring(work, i);
+                while (is_in_ring(work, i)) {
+                        Loan loan;
+
+                        open_ring(work, i, &loan);
                         for (uint32_t j = i; j < n; j++)
-                                if (needs_write(work, j) && !work->emitted[j])
+                                if (is_in_ring(work, j))
                                         emit_chain(work, j);
+                        end_loan(work, &loan);
                 }
 }
