@@ -108,8 +108,8 @@ int run_reassign(Ctl *ctl, int argc, char **argv) {
                 return status;
         call_reassign(ctl, scope, dry_run, &answer);
         status = answer.status;
-        if (answer.no_vms && !ctl->json) {
-                puts("There is no VM to reassign.");
+        if (answer.no_vms) {
+                puts(ctl->json ? "{\"vms\": 0, \"moves\": []}" : "There is no VM to reassign.");
                 status = EXIT_DONE;
         } else if (status != EXIT_DONE)
                 fail_answer(ctl, &answer);

@@ -80,6 +80,20 @@ int view_vcpu_cpu(const View *view, uint32_t vcpu) {
         return view->plan->target[vcpu].cpu;
 }
 
+/* A VM's vCPUs mostly have the same few sets: what was worked out for the one
+ * before need not be worked out again. */
+static bool has_same_range(const View *view, uint32_t a, uint32_t b) {
+        const Vcpu *x = &view->snapshot->vcpu[a], *y = &view->snapshot->vcpu[b];
+
+        return x->range == y->range && x->cpuset == y->cpuset;
+}
+
+static bool has_same_masks(const View *view, uint32_t a, uint32_t b) {
+        return has_same_range(view, a, b) && view->plan->target[a].mask == view->plan->target[b].mask &&
+               view->snapshot->vcpu[a].mask == view->snapshot->vcpu[b].mask &&
+               view->plan->target[b].cpu < 0 && view->snapshot->vcpu[a].tid && view->snapshot->vcpu[b].tid;
+}
+
 /* All that the vCPU may run on when the plan is carried out. */
 static void vcpu_mask(const View *view, uint32_t vcpu, CpuSet *ret) {
         const CpuSetPool *pool = &view->snapshot->pool;
@@ -108,7 +122,8 @@ void view_vm_cpus(const View *view, uint32_t vm, CpuSet *ret) {
 
                 if (cpu >= 0)
                         cpuset_add(ret, (unsigned)cpu);
-                if (cpu >= 0 || view_vcpu_state(view, i) == VCPU_UNSEEN)
+                if (cpu >= 0 || (i > v->first_vcpu && has_same_masks(view, i, i - 1)) ||
+                    view_vcpu_state(view, i) == VCPU_UNSEEN)
                         continue;
                 vcpu_mask(view, i, &mask);
                 cpuset_or(ret, &mask);
@@ -121,6 +136,8 @@ void view_vm_allowed(const View *view, uint32_t vm, CpuSet *ret) {
 
         cpuset_clear(ret);
         for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
+                if (i > v->first_vcpu && has_same_range(view, i, i - 1))
+                        continue;
                 vcpu_allowed(view->topology, view->snapshot, view->policy, i, &allowed);
                 cpuset_or(ret, &allowed);
         }
@@ -132,25 +149,54 @@ static json_t *set_or_null(const View *view, SetId id) {
         return set ? view_cpulist(set) : json_null();
 }
 
-static json_t *vcpu_json(const View *view, uint32_t vcpu) {
+/* The lists of the vCPU before, to be shared with those that have the same. */
+typedef struct Lists {
+        json_t *range, *allowed, *mask;
+} Lists;
+
+static void lists_done(Lists *lists) {
+        json_decref(lists->range);
+        json_decref(lists->allowed);
+        json_decref(lists->mask);
+}
+
+static void lists_fill(const View *view, uint32_t vcpu, bool first, Lists *lists) {
         const Vcpu *v = &view->snapshot->vcpu[vcpu];
         CpuSet allowed;
 
-        vcpu_allowed(view->topology, view->snapshot, view->policy, vcpu, &allowed);
-        return json_pack("{si,si,so,so,so,si,ss,sb,sn}", "vcpu", v->number, "thread", v->tid, "range",
-                         set_or_null(view, v->range), "allowed", view_cpulist(&allowed), "mask",
-                         set_or_null(view, v->mask), "cpu", view_vcpu_cpu(view, vcpu), "state",
-                         state_names[view_vcpu_state(view, vcpu)], "written", v->written != SET_NONE,
-                         "run_delay_ms");
+        if (first || !has_same_range(view, vcpu, vcpu - 1)) {
+                json_decref(lists->range);
+                json_decref(lists->allowed);
+                vcpu_allowed(view->topology, view->snapshot, view->policy, vcpu, &allowed);
+                lists->range = set_or_null(view, v->range);
+                lists->allowed = view_cpulist(&allowed);
+        }
+        if (first || v->mask != view->snapshot->vcpu[vcpu - 1].mask) {
+                json_decref(lists->mask);
+                lists->mask = set_or_null(view, v->mask);
+        }
+}
+
+static json_t *vcpu_json(const View *view, uint32_t vcpu, const Lists *lists) {
+        const Vcpu *v = &view->snapshot->vcpu[vcpu];
+
+        return json_pack("{si,si,sO,sO,sO,si,ss,sb,sn}", "vcpu", v->number, "thread", v->tid, "range",
+                         lists->range, "allowed", lists->allowed, "mask", lists->mask, "cpu",
+                         view_vcpu_cpu(view, vcpu), "state", state_names[view_vcpu_state(view, vcpu)],
+                         "written", v->written != SET_NONE, "run_delay_ms");
 }
 
 static json_t *vcpus_json(const View *view, const Vm *vm) {
         json_auto_t *list = json_array();
+        Lists lists = {};
+        bool failed = false;
 
-        for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus; i++)
-                if (json_array_append_new(list, vcpu_json(view, i)) < 0)
-                        return NULL;
-        return STEAL_PTR(list);
+        for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus && !failed; i++) {
+                lists_fill(view, i, i == vm->first_vcpu, &lists);
+                failed = json_array_append_new(list, vcpu_json(view, i, &lists)) < 0;
+        }
+        lists_done(&lists);
+        return failed ? NULL : STEAL_PTR(list);
 }
 
 static json_t *memory_json(const Vm *vm) {
@@ -176,34 +222,36 @@ json_t *view_io_threads(const View *view, uint32_t vm) {
         return STEAL_PTR(list);
 }
 
-/* OS numbers of the nodes, or indices of the clusters, that have a CPU of the set. */
-static json_t *touched_nodes(const View *view, const CpuSet *cpus) {
+/* The indices of clusters and nodes that have a CPU of the set. */
+static void touched(const View *view, const CpuSet *cpus, CpuSet *ret_clusters, CpuSet *ret_nodes) {
+        cpuset_clear(ret_clusters);
+        cpuset_clear(ret_nodes);
+        CPUSET_FOREACH (cpu, cpus) {
+                int slot = view->topology->slot_of[cpu];
+
+                if (slot < 0)
+                        continue;
+                cpuset_add(ret_clusters, view->topology->cpu[slot].cluster);
+                cpuset_add(ret_nodes, view->topology->cpu[slot].node);
+        }
+}
+
+static json_t *numbers_json(const CpuSet *numbers) {
         json_auto_t *list = json_array();
 
-        for (unsigned i = 0; i < view->topology->n_nodes; i++) {
-                CpuSet node;
-
-                topology_node_cpus(view->topology, i, &node);
-                if (cpuset_intersects(&node, cpus) &&
-                    json_array_append_new(list, json_integer(view->topology->node[i].os)) < 0)
+        CPUSET_FOREACH (number, numbers)
+                if (json_array_append_new(list, json_integer(number)) < 0)
                         return NULL;
-        }
         return STEAL_PTR(list);
 }
 
-static json_t *touched_clusters(const View *view, const CpuSet *cpus) {
+/* The operating system's numbers of nodes that are given by index. */
+static json_t *nodes_json(const View *view, const CpuSet *nodes) {
         json_auto_t *list = json_array();
-        int last = -1;
 
-        for (unsigned slot = 0; slot < view->topology->n_cpus; slot++) {
-                const Cpu *cpu = &view->topology->cpu[slot];
-
-                if (cpu->cluster == last || !cpuset_has(cpus, cpu->os))
-                        continue;
-                last = cpu->cluster;
-                if (json_array_append_new(list, json_integer(last)) < 0)
+        CPUSET_FOREACH (node, nodes)
+                if (json_array_append_new(list, json_integer(view->topology->node[node].os)) < 0)
                         return NULL;
-        }
         return STEAL_PTR(list);
 }
 
@@ -217,17 +265,18 @@ json_t *view_vm(const View *view, uint32_t vm, bool detail) {
         const Vm *v = &view->snapshot->vm[vm];
         const Verdict *verdict = &view->plan->verdict[vm];
         json_auto_t *json = NULL;
-        CpuSet cpus, allowed;
+        CpuSet cpus, allowed, clusters, nodes;
 
         view_vm_cpus(view, vm, &cpus);
+        touched(view, &cpus, &clusters, &nodes);
         view_vm_allowed(view, vm, &allowed);
         json = json_pack(
                 "{ss,so,si,ss,ss,ss,so,si,si,si,si,so,si,so,si,so,so,sb,si,si,sb,so,ss,so}", "uuid", v->uuid,
                 "name", view_text(v->name), "pid", v->pid, "verdict", verdict_name(verdict->kind), "reason",
                 reason_name(verdict->reason), "reason_text", reason_text(verdict->reason), "blocker",
                 blocker_json(view, verdict), "vcpus", v->n_vcpus, "exclusive", verdict->n_exclusive, "pinned",
-                verdict->n_pinned, "foreign", verdict->n_foreign, "nodes", touched_nodes(view, &cpus),
-                "min_nodes", verdict->min_nodes, "clusters", touched_clusters(view, &cpus), "min_clusters",
+                verdict->n_pinned, "foreign", verdict->n_foreign, "nodes", nodes_json(view, &nodes),
+                "min_nodes", verdict->min_nodes, "clusters", numbers_json(&clusters), "min_clusters",
                 verdict->min_clusters, "cpus", view_cpulist(&cpus), "allowed", view_cpulist(&allowed),
                 "range_named", v->range_named, "cpus_twice", verdict->cpus_twice, "doubled_cores",
                 verdict->doubled_cores, "remote_memory", verdict->remote_memory, "memory", memory_json(v),

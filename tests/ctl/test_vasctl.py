@@ -45,7 +45,9 @@ class Fake:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        self.process.wait(10)
+        code = self.process.wait(10)
+        if code != 0:
+            raise Wrong("the fake daemon ended with %d" % code)
         self.process.stdout.close()
         self.dir.cleanup()
 
@@ -387,6 +389,7 @@ def other_hosts():
         equal(fake.says("list")[1], "There are no running VMs.\n", "list")
         equal(fake.says("list", "--json")[1], "[]\n", "list --json")
         equal(fake.says("reassign", "all"), (0, "There is no VM to reassign.\n", ""), "reassign")
+        equal(fake.says("reassign", "all", "--json"), (0, '{"vms": 0, "moves": []}\n', ""), "reassign --json")
 
 
 @case

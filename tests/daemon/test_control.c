@@ -6,7 +6,9 @@
  */
 
 #include <errno.h>
+#include <grp.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -461,6 +464,100 @@ static void a_stranger_s_socket_is_not_removed(void **state) {
         assert_int_equal(access(bench->path, F_OK), 0);
 }
 
+/* A client of another user, in a child: what it hears goes to a pipe. */
+static pid_t client_as(const Bench *bench, uid_t uid, gid_t gid, gid_t extra, const char *text) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        pid_t child = fork();
+        char answer[4096];
+        int fd;
+
+        if (child != 0)
+                return child;
+        alarm(20);
+        strcpy(address.sun_path, bench->path);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (setgroups(1, &extra) < 0 || setgid(gid) < 0 || setuid(uid) < 0 ||
+            connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+            send(fd, text, strlen(text) + 1, MSG_NOSIGNAL) < 0 || recv(fd, answer, sizeof(answer), 0) < 0)
+                _exit(1);
+        _exit(0);
+}
+
+/* Whether a user with that group and that further group may change things. */
+static bool may_change(Bench *bench, gid_t admin, uid_t uid, gid_t gid, gid_t extra) {
+        int status;
+        pid_t child;
+
+        bench->control = control_free(bench->control);
+        assert_int_equal(control_new(bench->event, bench->path, admin, interface_text, on_call, bench,
+                                     &bench->control),
+                         0);
+        bench->peer = (Peer){.pid = -1};
+        child = client_as(bench, uid, gid, extra, "{\"method\":\"t.x.Count\"}");
+        assert_true(child > 0);
+        while (waitpid(child, &status, WNOHANG) == 0)
+                assert_true(sd_event_run(bench->event, 10000) >= 0);
+        assert_int_equal(status, 0);
+        assert_int_equal(bench->peer.pid, child);
+        assert_int_equal(bench->peer.uid, uid);
+        return bench->peer.may_change;
+}
+
+static void who_may_change_things(void **state) {
+        Bench *bench = *state;
+
+        if (geteuid() != 0)
+                skip();
+        assert_int_equal(chmod(bench->dir, 0755), 0);
+        assert_false(may_change(bench, (gid_t)-1, 4241, 4242, 4243));
+        assert_false(may_change(bench, 4244, 4241, 4242, 4243));
+        assert_true(may_change(bench, 4242, 4241, 4242, 4243));
+        assert_true(may_change(bench, 4243, 4241, 4242, 4243));
+        assert_true(may_change(bench, (gid_t)-1, 0, 4242, 4243));
+}
+
+/* A child of another user that holds n connections until it is killed. */
+static pid_t crowd_as(Bench *bench, uid_t uid, unsigned n) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        pid_t child;
+
+        strcpy(address.sun_path, bench->path);
+        child = fork();
+        if (child == 0) {
+                alarm(20);
+                if (setuid(uid) < 0)
+                        _exit(1);
+                for (unsigned i = 0; i < n; i++) {
+                        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+                        const char later[] = "{\"method\":\"t.x.Later\"}";
+
+                        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+                            send(fd, later, sizeof(later), MSG_NOSIGNAL) < 0)
+                                _exit(1);
+                }
+                pause();
+                _exit(0);
+        }
+        return child;
+}
+
+static void one_user_can_not_keep_the_others_out(void **state) {
+        Bench *bench = *state;
+        pid_t crowd;
+
+        if (geteuid() != 0)
+                skip();
+        assert_int_equal(chmod(bench->dir, 0755), 0);
+        crowd = crowd_as(bench, 4241, CONTROL_CONNECTIONS_MAX);
+        assert_true(crowd > 0);
+        while (bench->n_later < CONTROL_CONNECTIONS_MAX)
+                assert_true(sd_event_run(bench->event, 1000000) > 0);
+        /* All places are taken by calls that wait; root gets in all the same. */
+        ask(bench, "{\"method\":\"t.x.Echo\",\"parameters\":{\"a\":7}}", "{\"parameters\":{\"a\":7}}\n");
+        kill(crowd, SIGKILL);
+        waitpid(crowd, NULL, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -484,6 +581,8 @@ int main(void) {
                 TEST(calls_that_wait_are_limited),
                 TEST(a_second_listener_is_refused),
                 TEST(only_abandoned_sockets_are_replaced),
+                TEST(who_may_change_things),
+                TEST(one_user_can_not_keep_the_others_out),
                 TEST(a_stranger_s_socket_is_not_removed),
         };
 
