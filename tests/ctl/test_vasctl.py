@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -299,6 +300,18 @@ def no_daemon():
         with sockets.socket(sockets.AF_UNIX) as abandoned:
             abandoned.bind(path)
         check_failed(run("status", socket=path), 4, "refused")
+
+
+@case
+def a_socket_out_of_reach():
+    if os.geteuid() != 0:
+        return
+    with Fake() as fake, tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        copy = shutil.copy(VASCTL, directory)
+        done = subprocess.run([copy, "list"], env=environment(fake.socket, {}), user=65534, group=65534,
+                              extra_groups=[], capture_output=True, timeout=20, check=False)
+        check_failed((done.returncode, done.stdout.decode(), done.stderr.decode()), 5, "Permission denied")
 
 
 @case

@@ -474,6 +474,8 @@ static pid_t client_as(const Bench *bench, uid_t uid, gid_t gid, gid_t extra, co
         if (child != 0)
                 return child;
         alarm(20);
+        if (seteuid(0) < 0)
+                _exit(1);
         strcpy(address.sun_path, bench->path);
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (setgroups(1, &extra) < 0 || setgid(gid) < 0 || setuid(uid) < 0 ||
@@ -483,7 +485,8 @@ static pid_t client_as(const Bench *bench, uid_t uid, gid_t gid, gid_t extra, co
         _exit(0);
 }
 
-/* Whether a user with that group and that further group may change things. */
+/* Whether a user with that group and that further group may change things; the
+ * daemon runs as user 4240. */
 static bool may_change(Bench *bench, gid_t admin, uid_t uid, gid_t gid, gid_t extra) {
         int status;
         pid_t child;
@@ -493,10 +496,12 @@ static bool may_change(Bench *bench, gid_t admin, uid_t uid, gid_t gid, gid_t ex
                                      &bench->control),
                          0);
         bench->peer = (Peer){.pid = -1};
+        assert_int_equal(seteuid(4240), 0);
         child = client_as(bench, uid, gid, extra, "{\"method\":\"t.x.Count\"}");
         assert_true(child > 0);
         while (waitpid(child, &status, WNOHANG) == 0)
                 assert_true(sd_event_run(bench->event, 10000) >= 0);
+        assert_int_equal(seteuid(0), 0);
         assert_int_equal(status, 0);
         assert_int_equal(bench->peer.pid, child);
         assert_int_equal(bench->peer.uid, uid);
@@ -514,6 +519,7 @@ static void who_may_change_things(void **state) {
         assert_true(may_change(bench, 4242, 4241, 4242, 4243));
         assert_true(may_change(bench, 4243, 4241, 4242, 4243));
         assert_true(may_change(bench, (gid_t)-1, 0, 4242, 4243));
+        assert_true(may_change(bench, (gid_t)-1, 4240, 4242, 4243));
 }
 
 /* A child of another user that holds n connections until it is killed. */

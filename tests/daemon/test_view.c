@@ -107,6 +107,18 @@ static void every_kind_of_vcpu_is_told_apart(void **state) {
         scene_free(scene);
 }
 
+static void a_mask_without_a_fresh_cpu_is_not_foreign(void **state) {
+        Scene *scene = scene_by_name("mixed");
+        json_t *vm;
+
+        (void)state;
+        cpuset_add_range(&scene->snapshot.fresh, 0, 13);
+        vm = view_vm(&scene->view, 3, true);
+        assert_string_equal(text_of(json_array_get(json_object_get(vm, "vcpu"), 0), "state"), "unmanaged");
+        json_decref(vm);
+        scene_free(scene);
+}
+
 static void a_blocker_is_named(void **state) {
         Scene *scene = scene_by_name("mixed");
         json_t *vm = view_vm(&scene->view, 4, false);
@@ -404,6 +416,7 @@ int main(void) {
                 cmocka_unit_test(a_vm_has_all_members),
                 cmocka_unit_test(a_vcpu_has_all_members),
                 cmocka_unit_test(every_kind_of_vcpu_is_told_apart),
+                cmocka_unit_test(a_mask_without_a_fresh_cpu_is_not_foreign),
                 cmocka_unit_test(a_blocker_is_named),
                 cmocka_unit_test(names_that_are_no_utf8_are_still_shown),
                 cmocka_unit_test(the_host_is_drawn),

@@ -131,7 +131,7 @@ static void depth_is_limited(void **state) {
 }
 
 static void brackets_in_strings_do_not_nest(void **state) {
-        const char *text = "{\"method\":\"a.B\",\"parameters\":{\"x\":\"[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[[\"}}";
+        const char *text = "{\"method\":\"a.B\",\"parameters\":{\"x\":\"[[[\\\"[[[[[[[[[[[[[[[[[[[[[[[[[\"}}";
         VarlinkCall call;
 
         (void)state;
