@@ -178,8 +178,9 @@ def latency(bench):
             + table(["CPUs", "VMs", "place", "make room", "defrag", "whole plan", "peak MiB of vas-sim", "bad %"], rows))
 
 
-LATENCY_NOTE = ("Rounds by the costliest thing in them: a defragmentation, an ejection, an arrival alone; each is the time of "
-                "the whole round. Memory is the peak of the simulator, trace and all.")
+LATENCY_NOTE = ("Place: one placement without ejection on the finished index, wall time, the best of three. Make room and "
+                "defrag: whole rounds in which that happened, index and all. Rounds are in processor time, so that other "
+                "programs do not count. Memory is the peak of the simulator, trace and all.")
 
 
 def instructions(bench):

@@ -34,5 +34,10 @@ typedef struct Planner {
 
 int planner_new(Model *model, const Policy *policy, Planner **ret);
 Planner *planner_free(Planner *planner);
-/* One round. *ret_ns: processor time that the plan took, on this machine. */
-void planner_round(Planner *planner, const PlanRequest *request, int64_t now_ns, int64_t *ret_ns);
+/* What a round cost on this machine. */
+typedef struct RoundTime {
+        int64_t plan_ns;  /* processor time of the whole plan */
+        int64_t place_ns; /* of placing the newest VM once more on the finished index; -1: not placed */
+} RoundTime;
+
+void planner_round(Planner *planner, const PlanRequest *request, int64_t now_ns, RoundTime *ret_time);

@@ -94,7 +94,7 @@ Replay *replay_free(Replay *replay) {
                 return NULL;
         planner_free(replay->planner);
         model_free(replay->model);
-        for (unsigned kind = 0; kind < ROUND_KINDS; kind++)
+        for (unsigned kind = 0; kind < TIME_KINDS; kind++)
                 latency_deinit(&replay->latency[kind]);
         free(replay->series);
         free(replay);
@@ -116,26 +116,31 @@ static void judge(Replay *replay, Judgement *ret) {
                    threads_regime(replay), ret);
 }
 
-/* What the round was, and whether an event brought a VM. */
-static RoundKind round_kind(const Plan *plan, bool arrival) {
-        RoundKind kind = arrival ? ROUND_PLACE : ROUND_QUIET;
+/* The costliest thing in a round; TIME_PLAN: nothing was moved. */
+static TimeKind round_kind(const Plan *plan) {
+        TimeKind kind = TIME_PLAN;
 
         for (uint32_t i = 0; i < plan->n_moves; i++) {
                 if (plan->move[i].kind == MOVE_DEFRAG || plan->move[i].kind == MOVE_SMT)
-                        return ROUND_DEFRAG;
+                        return TIME_DEFRAG;
                 if (plan->move[i].kind == MOVE_MAKE_ROOM)
-                        kind = ROUND_MAKE_ROOM;
+                        kind = TIME_MAKE_ROOM;
         }
         return kind;
 }
 
 static int plan_round(Replay *replay, int64_t now_ns, bool arrival) {
         static const PlanRequest request = {.kind = PLAN_ROUND, .vm = -1};
-        int64_t took_ns;
+        RoundTime time;
 
-        planner_round(replay->planner, &request, now_ns, &took_ns);
-        int r = latency_add(&replay->latency[round_kind(replay->planner->plan, arrival)], took_ns);
-        return r < 0 ? r : latency_add(&replay->latency[ROUND_ALL], took_ns);
+        planner_round(replay->planner, &request, now_ns, &time);
+        TimeKind kind = round_kind(replay->planner->plan);
+        int r = latency_add(&replay->latency[TIME_PLAN], time.plan_ns);
+        if (r == 0 && kind != TIME_PLAN)
+                r = latency_add(&replay->latency[kind], time.plan_ns);
+        if (r == 0 && kind == TIME_PLAN && arrival && time.place_ns >= 0)
+                r = latency_add(&replay->latency[TIME_PLACE], time.place_ns);
+        return r;
 }
 
 /* Rounds between the last event and this one. */
@@ -197,7 +202,7 @@ int replay_snapshot(Replay *replay, SnapshotResult *ret) {
         static const PlanRequest request = {.kind = PLAN_REASSIGN, .vm = -1};
         const Trace *trace = replay->trace;
         Judgement judgement;
-        int64_t took_ns;
+        RoundTime time;
         int r;
 
         if (replay_is_done(replay))
@@ -211,7 +216,7 @@ int replay_snapshot(Replay *replay, SnapshotResult *ret) {
         }
         if (replay->planner) {
                 history_clear(replay->planner->history);
-                planner_round(replay->planner, &request, 0, &took_ns);
+                planner_round(replay->planner, &request, 0, &time);
         } else
                 rival_round(&replay->rival, replay->model, false);
         judge(replay, &judgement);

@@ -9,15 +9,14 @@
 #include "sim/stats.h"
 #include "sim/trace.h"
 
-/* Rounds by what the plan did, the costliest thing first. */
-typedef enum RoundKind {
-        ROUND_DEFRAG,    /* it repaired fragmentation */
-        ROUND_MAKE_ROOM, /* it ejected somebody for an arriving VM */
-        ROUND_PLACE,     /* it placed an arriving VM, and that was all */
-        ROUND_QUIET,     /* nothing of these */
-        ROUND_ALL,
-        ROUND_KINDS,
-} RoundKind;
+/* What is timed. Rounds are told apart by the costliest thing in them. */
+typedef enum TimeKind {
+        TIME_DEFRAG,    /* a round that repaired fragmentation */
+        TIME_MAKE_ROOM, /* a round that ejected somebody for an arriving VM */
+        TIME_PLACE,     /* one placement of an arriving VM, alone */
+        TIME_PLAN,      /* any round */
+        TIME_KINDS,
+} TimeKind;
 
 typedef struct Replay {
         const Trace *trace;
@@ -33,7 +32,7 @@ typedef struct Replay {
         int64_t last_ns;
         Judgement *series;      /* after each event */
         Stats stats;
-        Latency latency[ROUND_KINDS];
+        Latency latency[TIME_KINDS];
 } Replay;
 
 int replay_new(const Trace *trace, const Topology *topology, const Options *options, PolicyKind policy,

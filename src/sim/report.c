@@ -21,7 +21,7 @@ void report_row(Replay *replay, bool heading, FILE *file) {
                 f.excess_pct, f.above_min_pct, f.unplaced, f.bad_pct, f.node_excess, f.moves_per_event,
                 f.cross_node_moves_per_event, f.shared_cores);
         if (replay->planner)
-                fprintf(file, " %6.0f us\n", latency_permille(&replay->latency[ROUND_ALL], 990) / 1000.0);
+                fprintf(file, " %6.0f us\n", latency_permille(&replay->latency[TIME_PLAN], 990) / 1000.0);
         else
                 fprintf(file, " %9s\n", "-");
 }
@@ -86,10 +86,10 @@ static json_t *figures_json(Replay *replay, bool *failed) {
                 put(object, failed, "bad_plans", json_integer((json_int_t)replay->planner->findings.bad_plans));
                 put(object, failed, "overlaps", json_integer((json_int_t)replay->planner->findings.overlaps));
         }
-        put_latency(object, failed, &latency[ROUND_PLACE], "place_p50_ns", "place_p99_ns");
-        put_latency(object, failed, &latency[ROUND_MAKE_ROOM], "make_room_p50_ns", "make_room_p99_ns");
-        put_latency(object, failed, &latency[ROUND_DEFRAG], "defrag_p50_ns", "defrag_p99_ns");
-        put_latency(object, failed, &latency[ROUND_ALL], "plan_p50_ns", "plan_p99_ns");
+        put_latency(object, failed, &latency[TIME_PLACE], "place_p50_ns", "place_p99_ns");
+        put_latency(object, failed, &latency[TIME_MAKE_ROOM], "make_room_p50_ns", "make_room_p99_ns");
+        put_latency(object, failed, &latency[TIME_DEFRAG], "defrag_p50_ns", "defrag_p99_ns");
+        put_latency(object, failed, &latency[TIME_PLAN], "plan_p50_ns", "plan_p99_ns");
         return object;
 }
 
