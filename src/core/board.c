@@ -52,35 +52,71 @@ void board_init(PlanWork *work) {
                 board->cluster_free[i] = topology->cluster[i].n_cpus;
         for (unsigned i = 0; i < topology->n_nodes; i++)
                 board->node_free[i] = topology->node[i].n_cpus;
+        memset(board->node_used, 0, topology->n_nodes * sizeof(board->node_used[0]));
         memset(board->core_used, 0, topology->n_cores);
         board->n_journal = 0;
         board->journaling = false;
+}
+
+static void slot_set_free(PlanWork *work, unsigned slot, bool is_free) {
+        const Cpu *cpu = &work->topology->cpu[slot];
+        Board *board = &work->board;
+
+        if (slot_is_free(board, slot) == is_free)
+                return;
+        board->free.word[slot / 64] ^= UINT64_C(1) << (slot % 64);
+        board->cluster_free[cpu->cluster] = (uint16_t)(board->cluster_free[cpu->cluster] + (is_free ? 1 : -1));
+        board->node_free[cpu->node] = (uint16_t)(board->node_free[cpu->node] + (is_free ? 1 : -1));
+}
+
+/* Whether somebody on the core keeps its siblings from others. */
+static bool core_is_locked(const PlanWork *work, const Core *core) {
+        for (unsigned slot = core->first_slot; slot < (unsigned)core->first_slot + core->n_cpus; slot++) {
+                int32_t owner = work->board.owner[slot];
+
+                if (owner != NOBODY && vm_locks_cores(work, work->snapshot->vcpu[owner].vm))
+                        return true;
+        }
+        return false;
+}
+
+/* Opens or closes what nobody owns on a core. */
+static void core_follow_lock(PlanWork *work, unsigned core) {
+        const Core *c = &work->topology->core[core];
+        bool locked;
+
+        if (c->n_cpus < 2 || !work->any_locks)
+                return;
+        locked = core_is_locked(work, c);
+        for (unsigned slot = c->first_slot; slot < (unsigned)c->first_slot + c->n_cpus; slot++)
+                if (work->board.owner[slot] == NOBODY)
+                        slot_set_free(work, slot, !locked);
 }
 
 static void slot_take(PlanWork *work, unsigned slot, uint32_t vcpu) {
         const Cpu *cpu = &work->topology->cpu[slot];
         Board *board = &work->board;
 
-        assert(slot_is_free(board, slot));
-        board->free.word[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+        assert(board->owner[slot] == NOBODY);
+        slot_set_free(work, slot, false);
         board->owner[slot] = (int32_t)vcpu;
-        board->cluster_free[cpu->cluster]--;
-        board->node_free[cpu->node]--;
+        board->node_used[cpu->node]++;
         board->core_used[cpu->core]++;
         work->vcpu[vcpu].seat = (int16_t)slot;
+        core_follow_lock(work, cpu->core);
 }
 
 static void slot_give_back(PlanWork *work, unsigned slot) {
         const Cpu *cpu = &work->topology->cpu[slot];
         Board *board = &work->board;
 
-        assert(!slot_is_free(board, slot));
+        assert(board->owner[slot] != NOBODY);
         work->vcpu[board->owner[slot]].seat = NO_SLOT;
-        board->free.word[slot / 64] |= UINT64_C(1) << (slot % 64);
         board->owner[slot] = NOBODY;
-        board->cluster_free[cpu->cluster]++;
-        board->node_free[cpu->node]++;
+        slot_set_free(work, slot, true);
+        board->node_used[cpu->node]--;
         board->core_used[cpu->core]--;
+        core_follow_lock(work, cpu->core);
 }
 
 static void journal_note(PlanWork *work, uint32_t vcpu) {

@@ -20,6 +20,8 @@ static bool vm_is_bad(PlanWork *work, uint32_t vm, Badness badness) {
         const VmWork *vw = &work->vm[vm];
         Span span;
 
+        if (work->topology->smt_width > 1)
+                work_minimum(work, vm);
         if (vw->kind != VERDICT_PLACED || !vw->exclusive)
                 return false;
         span = vm_span(work, vm);
@@ -35,20 +37,26 @@ bool vm_is_cooling(const PlanWork *work, uint32_t vm) {
 /* Seats a group that is off the board on fewer nodes or clusters than its VM had. */
 static bool group_place_better(PlanWork *work, const Group *group, Span before, const uint64_t *nodes,
                                int64_t limit_milli) {
-        unsigned needed = group_span_needed(work, group);
+        const VmWork *vw = &work->vm[group->vm];
 
         if (before.nodes > 1) {
-                for (unsigned span = needed; span <= group->n && span <= needed + 1 && needed != UINT_MAX; span++)
-                        if (group_make_room(work, group, span, false, limit_milli))
+                for (unsigned extra = 0; extra < 2; extra++)
+                        if (group_make_room(work, group, group_span_limit(work, group, extra), false, limit_milli))
                                 return true;
-                for (unsigned span = work->vm[group->vm].min_clusters; span < before.clusters; span++)
-                        if (group_make_room_on(work, group, span, nodes, limit_milli))
+                for (unsigned span = vw->min_clusters; span < before.clusters; span++)
+                        if (group_make_room_on(work, group, span_limit(span), nodes, limit_milli))
                                 return true;
                 return false;
         }
-        for (unsigned span = needed; span < before.clusters; span++)
-                if (group_make_room(work, group, span, false, limit_milli))
+        for (unsigned extra = 0; vw->min_clusters + extra < before.clusters; extra++) {
+                SpanLimit limit = group_span_limit(work, group, extra);
+
+                for (unsigned grain = 0; grain < 3; grain++)
+                        if (limit.of[grain] >= (int)before.clusters)
+                                limit.of[grain] = (int)before.clusters - 1;
+                if (group_make_room(work, group, limit, false, limit_milli))
                         return true;
+        }
         return false;
 }
 
@@ -88,7 +96,7 @@ static bool vm_defrag(PlanWork *work, uint32_t vm) {
         vm_nodes(work, vm, nodes);
         vm_unseat(work, vm);
         if (vm_place_better(work, vm, before, nodes, work_limit(work)) &&
-            (work->unlimited || work_cost(work) <= work->history->credits_milli)) {
+            (work->unlimited || work_credits_left(work) >= 0)) {
                 work_note_moves(work, MOVE_DEFRAG);
                 *hint = REASON_NONE;
                 return true;

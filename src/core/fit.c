@@ -22,11 +22,7 @@ enum {
 };
 
 unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster) {
-        const Cluster *c = &work->topology->cluster[cluster];
-
-        if (work->board.cluster_free[cluster] == 0)
-                return 0;
-        return slots_count_both(&work->board.free, &work->allowed[group->allowed].slots, c->first_slot, c->n_cpus);
+        return cluster_room(work, group->vm, &work->allowed[group->allowed].slots, cluster);
 }
 
 /* Marks the clusters and nodes that the VM uses already. */
@@ -48,7 +44,7 @@ static void mark_base(PlanWork *work, uint32_t vm) {
 static bool keep_is_open(const PlanWork *work, uint32_t vcpu) {
         int keep = work->vcpu[vcpu].keep;
 
-        return keep != NO_SLOT && slot_is_free(&work->board, (unsigned)keep);
+        return keep != NO_SLOT && slot_suits(work, work->snapshot->vcpu[vcpu].vm, (unsigned)keep);
 }
 
 /* Counts for each cluster how many of the group could stay where they stand. */
@@ -79,16 +75,17 @@ static unsigned node_options(PlanWork *work, const Group *group, unsigned node, 
         if (end > allowed->end_cluster)
                 end = allowed->end_cluster;
         for (unsigned c = first; c < end; c++) {
-                unsigned room = group_room(work, group, c);
+                unsigned room = group_room(work, group, c), kept = work->kept_mark[c] == work->stamp ? work->kept[c] : 0;
 
                 if (room == 0)
                         continue;
                 work->option[n++] = (Option){
                         .cluster = (uint16_t)c,
                         .room = (uint16_t)room,
-                        .kept = work->kept_mark[c] == work->stamp ? work->kept[c] : 0,
+                        .kept = (uint16_t)(kept < room ? kept : room),
                         .free = work->board.cluster_free[c],
                         .base = work->cluster_mark[c] == work->stamp,
+                        .first_core = (int)c == work->first_core_cluster,
                 };
                 *room_sum += room;
         }
@@ -100,16 +97,31 @@ static bool option_before(const Option *a, const Option *b) {
                 return a->room < b->room;
         if (a->free != b->free)
                 return a->free < b->free;
+        if (a->first_core != b->first_core)
+                return b->first_core;
         return a->cluster < b->cluster;
 }
 
-static void options_sort(Option *option, unsigned n) {
+static bool option_after(const Option *a, const Option *b) {
+        if (a->room != b->room)
+                return a->room > b->room;
+        if (a->free != b->free)
+                return a->free > b->free;
+        if (a->first_core != b->first_core)
+                return b->first_core;
+        return a->cluster < b->cluster;
+}
+
+/* spread: the largest first. */
+static void options_sort(Option *option, unsigned n, bool spread) {
         for (unsigned gap = n / 2; gap > 0; gap /= 2)
                 for (unsigned i = gap; i < n; i++) {
                         Option o = option[i];
                         unsigned j = i;
 
-                        for (; j >= gap && option_before(&o, &option[j - gap]); j -= gap)
+                        for (; j >= gap && (spread ? option_after(&o, &option[j - gap])
+                                                  : option_before(&o, &option[j - gap]));
+                             j -= gap)
                                 option[j] = option[j - gap];
                         option[j] = o;
                 }
@@ -117,17 +129,20 @@ static void options_sort(Option *option, unsigned n) {
 
 /* Chooses up to span of the sorted options that are not chosen yet, the
  * smallest that still suffice for n. */
-static bool options_fill(Option *option, unsigned n_options, unsigned n, unsigned span) {
+static bool options_fill(Option *option, unsigned n_options, unsigned n, unsigned span, bool spread) {
         while (n > 0) {
                 unsigned top = 0, left = span, pick = n_options;
 
                 if (span == 0)
                         return false;
-                for (unsigned i = n_options; i > 0 && left > 1; i--)
-                        if (!option[i - 1].chosen) {
-                                top += option[i - 1].room;
+                for (unsigned i = 0; i < n_options && left > 1; i++) {
+                        const Option *o = &option[spread ? i : n_options - 1 - i];
+
+                        if (!o->chosen) {
+                                top += o->room;
                                 left--;
                         }
+                }
                 for (unsigned i = 0; i < n_options && pick == n_options; i++)
                         if (!option[i].chosen && option[i].room + top >= n)
                                 pick = i;
@@ -235,8 +250,8 @@ static unsigned options_most_kept(const Option *option, unsigned n_options, unsi
 }
 
 /* Tries one subset of the clusters where the group stands. */
-static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned span, const unsigned *stands,
-                       unsigned n_stands, unsigned subset, Fit *ret) {
+static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned span, bool spread,
+                       const unsigned *stands, unsigned n_stands, unsigned subset, Fit *ret) {
         unsigned room = 0, n_subset = (unsigned)__builtin_popcount(subset);
 
         if (n_subset > span)
@@ -249,21 +264,24 @@ static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, u
         for (unsigned i = 0; i < n_options; i++)
                 if (work->option[i].chosen)
                         room += work->option[i].room;
-        if (room < group->n && !options_fill(work->option, n_options, group->n - room, span - n_subset))
+        if (room < group->n && !options_fill(work->option, n_options, group->n - room, span - n_subset,
+                                                spread))
                 return false;
         options_divide(work, group, work->option, n_options, group->n, ret);
+        if (spread)
+                ret->loss = -ret->loss;
         return true;
 }
 
 /* One cluster for all: no sorting, no dividing. */
-static bool options_fit_one(PlanWork *work, const Group *group, unsigned n_options, Fit *ret) {
+static bool options_fit_one(PlanWork *work, const Group *group, unsigned n_options, bool spread, Fit *ret) {
         const Option *best = NULL;
 
         for (unsigned i = 0; i < n_options; i++) {
                 const Option *o = &work->option[i];
 
                 if (o->room >= group->n && (!best || o->kept > best->kept ||
-                                            (o->kept == best->kept && option_before(o, best))))
+                                            (o->kept == best->kept && (spread ? option_after(o, best) : option_before(o, best)))))
                         best = o;
         }
         if (!best)
@@ -271,22 +289,24 @@ static bool options_fit_one(PlanWork *work, const Group *group, unsigned n_optio
         work->one[0] = *best;
         work->one[0].chosen = true;
         options_divide(work, group, work->one, 1, group->n, ret);
+        if (spread)
+                ret->loss = -ret->loss;
         return true;
 }
 
 /* The best of the options that were collected. */
-static bool options_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned span, Fit *ret) {
+static bool options_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned span, bool spread, Fit *ret) {
         unsigned stands[KEPT_TRIED_MAX], n_stands;
         bool found = false, base = false;
 
         for (unsigned i = 0; i < n_options; i++)
                 base |= work->option[i].base;
         if (span == 1 && !base)
-                return options_fit_one(work, group, n_options, ret);
-        options_sort(work->option, n_options);
+                return options_fit_one(work, group, n_options, spread, ret);
+        options_sort(work->option, n_options, spread);
         n_stands = options_most_kept(work->option, n_options, stands);
         for (unsigned subset = 0; subset < 1u << n_stands; subset++) {
-                if (!subset_fit(work, group, n_options, span, stands, n_stands, subset, &work->trial))
+                if (!subset_fit(work, group, n_options, span, spread, stands, n_stands, subset, &work->trial))
                         continue;
                 if (!found || fit_compare(&work->trial, ret) < 0)
                         *ret = work->trial;
@@ -295,18 +315,25 @@ static bool options_fit(PlanWork *work, const Group *group, unsigned n_options, 
         return found;
 }
 
-bool group_fit(PlanWork *work, const Group *group, unsigned span_more, Fit *ret) {
+/* A quick no; an owner of whole cores may also take what is closed to others. */
+static bool node_has_too_little(const PlanWork *work, const Group *group, unsigned node) {
+        return work->board.node_free[node] < group->n && !work->any_locks;
+}
+
+bool group_fit(PlanWork *work, const Group *group, SpanLimit limit, Fit *ret) {
         bool found = false;
 
         mark_base(work, group->vm);
         mark_kept(work, group);
         for (unsigned node = 0; node < work->topology->n_nodes; node++) {
                 unsigned room = 0, n_options;
+                int span = limit.of[vm_node_grain(work, group->vm, node)];
 
-                if (work->board.node_free[node] < group->n || !vm_may_use_node(work, group->vm, node))
+                if (span < 0 || node_has_too_little(work, group, node) || !vm_may_use_node(work, group->vm, node))
                         continue;
                 n_options = node_options(work, group, node, 0, &room);
-                if (room < group->n || !options_fit(work, group, n_options, span_more, &work->part))
+                if (room < group->n || !options_fit(work, group, n_options, (unsigned)span,
+                                                       vm_spreads(work, group->vm, node), &work->part))
                         continue;
                 if (!found || fit_compare(&work->part, ret) < 0)
                         *ret = work->part;
@@ -317,10 +344,13 @@ bool group_fit(PlanWork *work, const Group *group, unsigned span_more, Fit *ret)
 
 static unsigned node_room(const PlanWork *work, const Group *group, unsigned node) {
         const Node *nd = &work->topology->node[node];
+        unsigned room = 0;
 
         if (!vm_may_use_node(work, group->vm, node))
                 return 0;
-        return slots_count_both(&work->board.free, &work->allowed[group->allowed].slots, nd->first_slot, nd->n_cpus);
+        for (unsigned c = nd->first_cluster; c < (unsigned)nd->first_cluster + nd->n_clusters; c++)
+                room += group_room(work, group, c);
+        return room;
 }
 
 /* Nodes for the whole group around one of them, nearest first. Returns how
@@ -380,7 +410,7 @@ static bool nodes_fit(PlanWork *work, const Group *group, const uint16_t *node, 
         if (room < group->n)
                 return false;
         for (unsigned span = 0; span <= group->n; span++)
-                if (options_fit(work, group, n_options, span, ret))
+                if (options_fit(work, group, n_options, span, false, ret))
                         return true;
         return false;
 }
@@ -410,60 +440,70 @@ bool group_fit_nodes(PlanWork *work, const Group *group, Fit *ret) {
         return found;
 }
 
-unsigned group_span_needed(PlanWork *work, const Group *group) {
-        unsigned clusters, nodes, best = UINT_MAX;
-        bool base = false;
+/* The same where the VM uses clusters already, or may use some nodes only. */
+static int span_needed_beside(const PlanWork *work, const Group *group, Grain grain) {
+        int best = -1;
 
-        mark_base(work, group->vm);
-        for (unsigned node = 0; node < work->topology->n_nodes; node++)
-                base |= work->node_mark[node] == work->stamp;
-        if (!base && !work->vm[group->vm].bound) {
-                allowed_minimum(work, group->allowed, group->n, vm_grain(work, group->vm), &clusters, &nodes);
-                return nodes == 1 ? clusters : UINT_MAX;
-        }
         for (unsigned node = 0; node < work->topology->n_nodes; node++) {
                 const Node *nd = &work->topology->node[node];
-                uint16_t count[CPUS_MAX + 1] = {0};
-                unsigned left = group->n, span = 0;
+                uint16_t count[CPUS_MAX + 1];
+                unsigned left = group->n, largest = 0;
+                int span = 0;
 
                 if (!vm_may_use_node(work, group->vm, node))
                         continue;
                 for (unsigned c = nd->first_cluster; c < (unsigned)nd->first_cluster + nd->n_clusters; c++) {
-                        unsigned capacity = allowed_capacity(work, group->allowed, c, vm_grain(work, group->vm));
+                        unsigned capacity = allowed_capacity(work, group->allowed, c, grain);
 
                         if (work->cluster_mark[c] == work->stamp)
                                 left -= capacity < left ? capacity : left;
-                        else
+                        for (; largest < capacity; largest++)
+                                count[largest + 1] = 0;
+                        if (work->cluster_mark[c] != work->stamp && capacity > 0)
                                 count[capacity]++;
                 }
-                for (unsigned capacity = CPUS_MAX; left > 0 && capacity > 0; capacity--)
-                        for (unsigned i = 0; left > 0 && i < count[capacity]; i++) {
-                                left -= capacity < left ? capacity : left;
+                for (; left > 0 && largest > 0; largest--)
+                        for (unsigned i = 0; left > 0 && i < count[largest]; i++) {
+                                left -= largest < left ? largest : left;
                                 span++;
                         }
-                if (left == 0 && span < best)
+                if (left == 0 && (best < 0 || span < best))
                         best = span;
         }
         return best;
 }
 
-/* How good a slot is for one more vCPU of the VM: lower is better. Own cores
- * first, then idle ones, then those of strangers; the host's first core last. */
-static unsigned slot_grade(const PlanWork *work, uint32_t vm, unsigned slot) {
-        const Core *core = &work->topology->core[work->topology->cpu[slot].core];
-        unsigned grade = work->board.core_used[work->topology->cpu[slot].core] ? 0 : 2;
+SpanLimit group_span_limit(PlanWork *work, const Group *group, unsigned extra) {
+        SpanLimit limit;
+        unsigned clusters, nodes;
+        bool base = work->vm[group->vm].bound;
 
-        if (core->n_cpus == 1)
-                return work->topology->cpu[slot].os == 0;
-        for (unsigned i = core->first_slot; i < (unsigned)core->first_slot + core->n_cpus; i++) {
-                int32_t owner = work->board.owner[i];
-
-                if (owner != NOBODY && work->snapshot->vcpu[owner].vm != vm)
-                        grade = 4;
-                if (work->topology->cpu[i].os == 0)
-                        grade |= 1;
+        mark_base(work, group->vm);
+        for (unsigned node = 0; node < work->topology->n_nodes; node++)
+                base |= work->node_mark[node] == work->stamp;
+        for (Grain grain = GRAIN_THREAD; grain <= GRAIN_PAIR; grain++) {
+                if (grain != GRAIN_THREAD && work->topology->smt_width < 2) {
+                        limit.of[grain] = -1;
+                        continue;
+                }
+                if (base)
+                        limit.of[grain] = span_needed_beside(work, group, grain);
+                else {
+                        allowed_minimum(work, group->allowed, group->n, grain, &clusters, &nodes);
+                        limit.of[grain] = nodes == 1 ? (int)clusters : -1;
+                }
+                if (limit.of[grain] >= 0)
+                        limit.of[grain] += (int)extra;
         }
-        return grade;
+        return limit;
+}
+
+SpanLimit span_limit(unsigned clusters) {
+        return (SpanLimit){.of = {(int)clusters, (int)clusters, (int)clusters}};
+}
+
+bool span_limit_is_none(SpanLimit limit) {
+        return limit.of[GRAIN_THREAD] < 0 && limit.of[GRAIN_CORE] < 0 && limit.of[GRAIN_PAIR] < 0;
 }
 
 static int cluster_pick(const PlanWork *work, const Group *group, unsigned cluster) {
@@ -475,7 +515,7 @@ static int cluster_pick(const PlanWork *work, const Group *group, unsigned clust
         for (unsigned slot = c->first_slot; slot < (unsigned)c->first_slot + c->n_cpus; slot++) {
                 unsigned grade;
 
-                if (!slot_is_free(&work->board, slot) || !slots_have(allowed, slot))
+                if (!slots_have(allowed, slot) || !slot_suits(work, group->vm, slot))
                         continue;
                 grade = slot_grade(work, group->vm, slot);
                 if (grade == 0)
@@ -538,15 +578,16 @@ bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target)
                 work->option[i] = (Option){
                         .cluster = (uint16_t)c,
                         .room = (uint16_t)group_room(work, group, c),
-                        .kept = work->kept_mark[c] == work->stamp ? work->kept[c] : 0,
                         .free = work->board.cluster_free[c],
                         .chosen = true,
                 };
+                if (work->kept_mark[c] == work->stamp)
+                        work->option[i].kept = work->kept[c] < work->option[i].room ? work->kept[c] : work->option[i].room;
                 room += work->option[i].room;
         }
         if (room < group->n)
                 return false;
-        options_sort(work->option, target->n_clusters);
+        options_sort(work->option, target->n_clusters, false);
         options_divide(work, group, work->option, target->n_clusters, group->n, &work->trial);
         group_seat(work, group, &work->trial);
         return true;

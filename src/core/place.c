@@ -27,12 +27,6 @@ bool vm_may_use_node(const PlanWork *work, uint32_t vm, unsigned node) {
         return !vw->bound || (vw->node[node / 64] >> (node % 64) & 1);
 }
 
-Grain vm_grain(const PlanWork *work, uint32_t vm) {
-        (void)work;
-        (void)vm;
-        return GRAIN_THREAD;
-}
-
 void vm_unseat(PlanWork *work, uint32_t vm) {
         const Vm *v = &work->snapshot->vm[vm];
 
@@ -119,52 +113,77 @@ int64_t work_cost(const PlanWork *work) {
         return cost;
 }
 
+int64_t work_credits_left(const PlanWork *work) {
+        return work->history->credits_milli - work->spent_milli - work_cost(work);
+}
+
 /* What a search may cost: whole steps that the credits pay for, and any number
  * of changes to seats that were taken in this round. */
 int64_t work_limit(const PlanWork *work) {
-        int64_t left = work->history->credits_milli - work_cost(work);
+        int64_t left = work_credits_left(work);
 
         if (work->unlimited)
                 return INT64_MAX / 2;
         return left / COST_IN_CLUSTER * COST_IN_CLUSTER + COST_IN_CLUSTER - 1;
 }
 
-static bool group_place_in_node(PlanWork *work, const Group *group, unsigned span) {
-        if (!group_fit(work, group, span, &work->fit))
+static bool group_place_in_node(PlanWork *work, const Group *group, unsigned extra) {
+        if (!group_fit(work, group, group_span_limit(work, group, extra), &work->fit))
                 return false;
         group_seat(work, group, &work->fit);
         return true;
 }
 
 /* In one node, at others' expense: first without, then with spreading them. */
-static bool group_place_by_force(PlanWork *work, const Group *group, unsigned needed) {
-        for (unsigned span = needed + 1; span <= group->n && span <= needed + SPREAD_TO_RAISE; span++)
-                if (group_make_room(work, group, span, false, work_limit(work)))
+static bool group_place_by_force(PlanWork *work, const Group *group) {
+        for (unsigned extra = 1; extra <= SPREAD_TO_RAISE; extra++)
+                if (group_make_room(work, group, group_span_limit(work, group, extra), false, work_limit(work)))
                         return true;
-        for (unsigned span = needed; span <= group->n && span <= needed + SPREAD_TO_RAISE; span++)
-                if (group_make_room(work, group, span, true, work_limit(work)))
+        for (unsigned extra = 0; extra <= SPREAD_TO_RAISE; extra++)
+                if (group_make_room(work, group, group_span_limit(work, group, extra), true, work_limit(work)))
                         return true;
         return false;
 }
 
-static bool group_place(PlanWork *work, const Group *group, bool alone) {
-        unsigned needed = group_span_needed(work, group);
+/* Within one node: where it fits, else where others make room. */
+static bool group_place_one_node(PlanWork *work, const Group *group, bool alone) {
+        SpanLimit needed = group_span_limit(work, group, 0);
 
-        if (needed != UINT_MAX) {
-                if (group_place_in_node(work, group, needed))
-                        return true;
-                if (!alone && group_make_room(work, group, needed, false, work_limit(work)))
-                        return true;
-                for (unsigned span = needed + 1; span <= group->n; span++)
-                        if (group_place_in_node(work, group, span))
-                                return true;
-        }
-        if (!alone && needed != UINT_MAX && group_place_by_force(work, group, needed))
+        if (span_limit_is_none(needed))
+                return false;
+        if (group_place_in_node(work, group, 0))
                 return true;
+        if (!alone && group_make_room(work, group, needed, false, work_limit(work)))
+                return true;
+        for (unsigned extra = 1; extra <= group->n; extra++)
+                if (group_place_in_node(work, group, extra))
+                        return true;
+        return !alone && group_place_by_force(work, group);
+}
+
+static bool group_place_many_nodes(PlanWork *work, const Group *group) {
         if (!group_fit_nodes(work, group, &work->fit))
                 return false;
         group_seat(work, group, &work->fit);
         return true;
+}
+
+static bool group_place(PlanWork *work, const Group *group, bool alone) {
+        VmWork *vw = &work->vm[group->vm];
+        bool auto_smt = work->topology->smt_width > 1 && work->snapshot->vm[group->vm].policy.smt == SMT_AUTO;
+
+        if (group_place_one_node(work, group, alone))
+                return true;
+        if (auto_smt && !vw->threads) {
+                vw->threads = true; /* no cores are left for it: threads will have to do */
+                if (group_place_one_node(work, group, alone))
+                        return true;
+                vw->threads = false;
+        }
+        if (group_place_many_nodes(work, group))
+                return true;
+        vw->threads |= auto_smt;
+        return auto_smt && group_place_many_nodes(work, group);
 }
 
 /* Notes why what stands elsewhere than before was moved. */
@@ -172,12 +191,12 @@ void work_note_moves(PlanWork *work, MoveKind why) {
         for (uint32_t i = 0; i < work->snapshot->n_vcpus; i++) {
                 VcpuWork *w = &work->vcpu[i];
 
-                if (w->class != VCPU_MOVABLE || w->stand == NO_SLOT || w->seat == NO_SLOT || w->seat == w->stand)
+                if (w->class != VCPU_MOVABLE || w->origin == NO_SLOT || w->seat == NO_SLOT || w->seat == w->origin)
                         continue;
                 if (w->why == MOVE_PLACE)
                         w->why = why;
         }
-        assert(work->unlimited || work_cost(work) <= work->history->credits_milli);
+        assert(work->unlimited || work_credits_left(work) >= 0);
 }
 
 /* Seats what has no seat yet. False, and nothing changed, when that can not be. */
@@ -254,8 +273,10 @@ static bool vm_place_or_share(PlanWork *work, uint32_t vm) {
                 vw->bound = vw->bound_by_seats = false; /* it has lost them, and its memory is unknown */
                 vw->exclusive = vm_place(work, vm);
         }
-        if (vw->exclusive)
+        if (vw->exclusive) {
                 work_note_moves(work, MOVE_MAKE_ROOM);
+                work_follow_regimes(work);
+        }
         return vw->exclusive;
 }
 

@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-enum { PASSES_MAX = 16, ROUND_STEPS = 1000 };
+enum { PASSES_MAX = 16, SETTLINGS_MAX = 4, ROUND_STEPS = 1000 };
 
 size_t plan_work_size(void) {
         return sizeof(PlanWork);
@@ -19,7 +19,7 @@ static void work_init(PlanWork *work) {
         work->stamp = 0;
         work->hole_stamp = 0;
         work->room_node_set = NULL;
-        work->round_nodes = work->request->kind == PLAN_REASSIGN ? 10 * ROUND_STEPS : ROUND_STEPS;
+        work->spent_milli = 0;
         for (uint32_t i = 0; i < work->snapshot->n_vms; i++)
                 work->hole_mark[i] = 0;
         for (unsigned i = 0; i < work->topology->n_clusters; i++)
@@ -31,15 +31,58 @@ static void work_init(PlanWork *work) {
         for (unsigned i = 0; i < work->topology->n_cpus; i++)
                 work->slot_mark[i] = 0;
         work->defragging = false;
+        work->first_core_cluster = -1;
+        if (cpuset_is_empty(&work->policy->skip) && work->topology->slot_of[0] >= 0)
+                work->first_core_cluster = work->topology->cpu[work->topology->slot_of[0]].cluster;
         work->unlimited = work->request->kind == PLAN_REASSIGN;
 }
 
-/* One improvement may open the way for another: until nothing changes. */
-static void work_improve(PlanWork *work) {
+/* One improvement may open the way for another: until nothing changes. Returns
+ * whether anything did. */
+static bool work_improve(PlanWork *work) {
+        bool changed = false;
+
         for (unsigned pass = 0; pass < PASSES_MAX; pass++) {
                 bool placed = work_place_all(work), mended = work_defrag(work);
 
-                if (!placed && !mended)
+                if (!placed && !mended && !work_unshare_cores(work))
+                        break;
+                changed = true;
+        }
+        return changed;
+}
+
+static bool work_is_perfect(PlanWork *work) {
+        Score score;
+
+        work_score(work, &score);
+        return score.unplaced == 0 && score.excess_nodes == 0 && score.excess_clusters == 0;
+}
+
+/* Takes what has been decided for where everybody stands. */
+static void work_settle(PlanWork *work) {
+        work->spent_milli += work_cost(work);
+        for (uint32_t i = 0; i < work->snapshot->n_vcpus; i++) {
+                VcpuWork *w = &work->vcpu[i];
+
+                if (w->class == VCPU_MOVABLE)
+                        w->stand = w->keep = w->seat;
+        }
+        for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
+                work->vm[vm].forced = work->vm[vm].threads = false;
+        work_begin_regimes(work);
+}
+
+/* What the next round would still improve on the same snapshot is done at
+ * once, so that planning again keeps everything. */
+static void work_decide(PlanWork *work) {
+        for (unsigned i = 0; i < SETTLINGS_MAX; i++) {
+                bool changed;
+
+                work->round_nodes = work->unlimited ? 10 * ROUND_STEPS : ROUND_STEPS;
+                changed = work_improve(work);
+                work_settle(work);
+                if (!changed || work_is_perfect(work))
                         return;
         }
 }
@@ -59,19 +102,23 @@ void plan_make(const Topology *topology, Snapshot *snapshot, const Policy *polic
         ret->n_moves = 0;
 
         work_classify(work);
+        work->any_locks = false;
+        for (uint32_t vm = 0; vm < snapshot->n_vms; vm++)
+                work->any_locks |= vm_locks_cores(work, vm);
         for (uint32_t vm = 0; vm < snapshot->n_vms; vm++)
                 work_minimum(work, vm);
         board_init(work);
         work_seat_standing(work);
+        work_begin_regimes(work);
         work_score(work, &ret->before);
         work_seat_homes(work);
         work_bind_to_memory(work);
 
-        work_improve(work);
+        work_decide(work);
 
         work_set_targets(work);
         work_share(work);
         work_order_moves(work);
         work_judge(work);
-        ret->credits_spent_milli = work->unlimited ? 0 : work_cost(work);
+        ret->credits_spent_milli = work->unlimited ? 0 : work->spent_milli;
 }

@@ -62,18 +62,27 @@ static bool vm_may_leave(const PlanWork *work, uint32_t vm) {
                !(work->defragging && vm_is_cooling(work, vm));
 }
 
-/* CPUs of the group's range in a cluster that are free or could be vacated. */
+static bool slot_could_be_had(const PlanWork *work, unsigned slot) {
+        int32_t owner = work->board.owner[slot];
+
+        return owner == NOBODY ||
+               (work->vcpu[owner].class == VCPU_MOVABLE && vm_may_leave(work, work->snapshot->vcpu[owner].vm));
+}
+
+/* vCPUs of the group that a cluster could take if all left who may. */
 static unsigned cluster_whole(const PlanWork *work, const Group *group, unsigned cluster) {
         const Cluster *c = &work->topology->cluster[cluster];
         const SlotSet *slots = &work->allowed[group->allowed].slots;
+        Grain grain = vm_node_grain(work, group->vm, c->node);
         unsigned n = 0;
 
-        for (unsigned slot = c->first_slot; slot < (unsigned)c->first_slot + c->n_cpus; slot++) {
-                int32_t owner = work->board.owner[slot];
+        for (unsigned i = c->first_core; i < (unsigned)c->first_core + c->n_cores; i++) {
+                const Core *core = &work->topology->core[i];
+                unsigned here = 0, most = grain == GRAIN_THREAD ? core->n_cpus : grain == GRAIN_PAIR ? 2 : 1;
 
-                if (slots_have(slots, slot))
-                        n += owner == NOBODY || (work->vcpu[owner].class == VCPU_MOVABLE &&
-                                                 vm_may_leave(work, work->snapshot->vcpu[owner].vm));
+                for (unsigned slot = core->first_slot; slot < (unsigned)core->first_slot + core->n_cpus; slot++)
+                        here += slots_have(slots, slot) && slot_could_be_had(work, slot);
+                n += here < most ? here : most;
         }
         return n;
 }
@@ -148,15 +157,18 @@ static void combine(Combine *c, unsigned from, unsigned left, unsigned room, uns
 }
 
 /* Targets among the clusters of the rooms. */
-static void rooms_targets(RoomLevel *level, const Room *rooms, unsigned n_rooms) {
+static void rooms_targets(RoomLevel *level, const Room *rooms, unsigned n_rooms, int limit) {
+        unsigned span = limit < 0 ? 0 : (unsigned)limit;
         Combine c = {.level = level, .room = rooms, .n_rooms = n_rooms, .n = level->group->n, .left = COMBINATIONS};
         unsigned best = 0;
 
-        for (unsigned i = 0; i < n_rooms && i < level->span; i++)
+        if (span == 0 || span > ROOM_SPAN_MAX)
+                return;
+        for (unsigned i = 0; i < n_rooms && i < span; i++)
                 best += rooms[i].room;
         best = best < c.n ? c.n - best : 0;
-        c.most = level->span <= 2 ? c.n : best + TARGET_SLACK;
-        combine(&c, 0, level->span, 0, 0);
+        c.most = span <= 2 ? c.n : best + TARGET_SLACK;
+        combine(&c, 0, span, 0, 0);
 }
 
 /* Targets in each node that the VM may use; or, to stay on several nodes, in
@@ -173,11 +185,11 @@ static void level_find_targets(PlanWork *work, RoomLevel *level) {
                 n = node_rooms(work, level->group, node, n, rooms);
                 if (level->nodes)
                         continue;
-                rooms_targets(level, rooms, n);
+                rooms_targets(level, rooms, n, level->limit.of[vm_node_grain(work, level->group->vm, node)]);
                 n = 0;
         }
         if (level->nodes)
-                rooms_targets(level, rooms, n);
+                rooms_targets(level, rooms, n, level->limit.of[GRAIN_THREAD]);
 }
 
 /* Pieces. */
@@ -222,7 +234,7 @@ static int64_t vm_hole_cost(PlanWork *work, uint32_t vm) {
                 return work->hole_cost[vm];
         work->hole_mark[vm] = work->hole_stamp;
         work->hole_cost[vm] = COST_NONE;
-        if (vw->n_groups == 1 && group_fit(work, &work->group[vw->first_group], 1, &work->fit))
+        if (vw->n_groups == 1 && group_fit(work, &work->group[vw->first_group], span_limit(1), &work->fit))
                 work->hole_cost[vm] = vm_is_settled(work, vm) ? work->fit.cost_milli : COST_UNSETTLED * vw->n_movable;
         return work->hole_cost[vm];
 }
@@ -304,7 +316,7 @@ static void level_replay(PlanWork *work, const RoomLevel *level) {
                         board_seat(work, level->change[i].vcpu, level->change[i].seat);
 }
 
-static bool level_search(PlanWork *work, unsigned depth, const Group *group, unsigned span, bool raise,
+static bool level_search(PlanWork *work, unsigned depth, const Group *group, SpanLimit limit, bool raise,
                          int64_t limit_milli);
 
 /* Seats a VM again that was taken off the board, on no more clusters than it
@@ -317,12 +329,12 @@ static bool vm_seat_again(PlanWork *work, unsigned depth, uint32_t vm, Span befo
         for (unsigned g = 0; g < vw->n_groups; g++) {
                 const Group *group = &work->group[vw->first_group + g];
 
-                if (before.nodes == 1 && group_fit(work, group, before.clusters, &work->fit)) {
+                if (before.nodes == 1 && group_fit(work, group, span_limit(before.clusters), &work->fit)) {
                         group_seat(work, group, &work->fit);
                         continue;
                 }
                 if (work->room[depth].nest && before.nodes == 1 && vw->n_groups == 1 &&
-                    level_search(work, depth + 1, group, before.clusters, false, limit_milli))
+                    level_search(work, depth + 1, group, span_limit(before.clusters), false, limit_milli))
                         continue;
                 if (raise && group_fit_nodes(work, group, &work->fit)) {
                         group_seat(work, group, &work->fit);
@@ -439,9 +451,9 @@ static bool group_is_cut(const PlanWork *work, const Group *group) {
         return false;
 }
 
-static void level_begin(PlanWork *work, RoomLevel *level, const Group *group, unsigned span, int64_t limit_milli) {
+static void level_begin(PlanWork *work, RoomLevel *level, const Group *group, SpanLimit limit, int64_t limit_milli) {
         level->group = group;
-        level->span = span;
+        level->limit = limit;
         level->best_milli = limit_milli;
         level->found = false;
         level->n_ejected = 0;
@@ -464,17 +476,17 @@ static void level_try_targets(PlanWork *work, RoomLevel *level, uint32_t begin, 
 }
 
 /* First without letting others make room in turn, which is much cheaper. */
-static bool level_search(PlanWork *work, unsigned depth, const Group *group, unsigned span, bool raise,
+static bool level_search(PlanWork *work, unsigned depth, const Group *group, SpanLimit limit, bool raise,
                          int64_t limit_milli) {
         RoomLevel *level = &work->room[depth];
         uint32_t begin = board_mark(work);
 
-        if (span == 0 || span > ROOM_SPAN_MAX || limit_milli <= 0)
+        if (limit_milli <= 0)
                 return false;
         work->vm[group->vm].locked = true;
         level->depth = depth;
         level->nodes = depth == 0 ? work->room_node_set : NULL;
-        level_begin(work, level, group, span, limit_milli);
+        level_begin(work, level, group, limit, limit_milli);
         for (unsigned nest = 0; nest < 2 && !level->found && depth + nest < ROOM_DEPTH_MAX; nest++) {
                 unsigned spare = work->room_nodes;
 
@@ -494,16 +506,16 @@ static bool level_search(PlanWork *work, unsigned depth, const Group *group, uns
         return level->found;
 }
 
-bool group_make_room_on(PlanWork *work, const Group *group, unsigned span, const uint64_t *nodes, int64_t limit_milli) {
+bool group_make_room_on(PlanWork *work, const Group *group, SpanLimit limit, const uint64_t *nodes, int64_t limit_milli) {
         bool found;
 
         work->room_node_set = nodes;
-        found = group_make_room(work, group, span, false, limit_milli);
+        found = group_make_room(work, group, limit, false, limit_milli);
         work->room_node_set = NULL;
         return found;
 }
 
-bool group_make_room(PlanWork *work, const Group *group, unsigned span, bool raise, int64_t limit_milli) {
+bool group_make_room(PlanWork *work, const Group *group, SpanLimit limit, bool raise, int64_t limit_milli) {
         unsigned left = work->round_nodes;
         bool found;
 
@@ -515,7 +527,7 @@ bool group_make_room(PlanWork *work, const Group *group, unsigned span, bool rai
         for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
                 if (vm_may_leave(work, vm) && !vm_is_settled(work, vm))
                         work->unsettled = true;
-        found = level_search(work, 0, group, span, raise, limit_milli);
+        found = level_search(work, 0, group, limit, raise, limit_milli);
         work->round_nodes = left + work->room_nodes;
         return found;
 }

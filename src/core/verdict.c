@@ -54,6 +54,9 @@ void work_score(PlanWork *work, Score *ret) {
         for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++) {
                 unsigned nodes, clusters;
 
+                if (work->topology->smt_width > 1)
+                        work_minimum(work, vm);
+
                 if (work->vm[vm].kind != VERDICT_PLACED)
                         continue;
                 if (!vm_is_complete(work, vm)) {
@@ -290,6 +293,7 @@ static void count_supply(PlanWork *work) {
 
 void work_judge(PlanWork *work) {
         count_sitting(work);
+        work_score(work, &work->plan->after);
         for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
                 vm_judge(work, vm, &work->plan->verdict[vm]);
         cpuset_clear(&work->plan->owned);
@@ -297,5 +301,4 @@ void work_judge(PlanWork *work) {
                 if (work->board.owner[slot] != NOBODY && work->n_sitting[slot] == 1)
                         cpuset_add(&work->plan->owned, work->topology->cpu[slot].os);
         count_supply(work);
-        work_score(work, &work->plan->after);
 }

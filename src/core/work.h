@@ -66,6 +66,12 @@ typedef enum Grain {
         GRAIN_PAIR,   /* a core takes two guest siblings */
 } Grain;
 
+/* The most clusters that a group may take beside those of its VM, by the grain
+ * that counts in a node; negative: not there. */
+typedef struct SpanLimit {
+        int of[3];
+} SpanLimit;
+
 /* Movable vCPUs of one VM with the same allowed set. */
 typedef struct Group {
         uint16_t vm;
@@ -101,6 +107,7 @@ typedef struct VmWork {
         bool exclusive;       /* every vCPU has a seat */
         bool stood;           /* the same when the round began */
         bool locked;          /* takes part in the search for room: not to be ejected (again) */
+        bool threads;         /* its ranges leave no core for each vCPU: threads are equal to it */
         bool forced;          /* has to move: that costs no credits */
         bool bound;           /* only the nodes in node[] are open to it */
         bool bound_by_seats;  /* for want of better knowledge: those where it is */
@@ -124,6 +131,7 @@ typedef struct Board {
         int32_t owner[CPUS_MAX]; /* vCPU by slot; NOBODY */
         uint16_t cluster_free[CLUSTERS_MAX];
         uint16_t node_free[NODES_MAX];
+        uint16_t node_used[NODES_MAX]; /* vCPUs that own a CPU there */
         uint8_t core_used[CORES_MAX];
         bool journaling;
         uint32_t n_journal;
@@ -149,6 +157,7 @@ typedef struct Option {
         uint16_t kept;  /* of these: in the seats where they stand */
         uint16_t free;  /* CPUs that nobody owns */
         bool base;      /* the VM sits there anyhow: costs no span */
+        bool first_core; /* holds the host's first core, which is used last */
         bool chosen;
 } Option;
 
@@ -169,7 +178,8 @@ typedef struct RoomPiece {
 /* One level of the search for room; see room.c. */
 typedef struct RoomLevel {
         const Group *group;
-        unsigned depth, span;
+        unsigned depth;
+        SpanLimit limit;
         bool nest; /* VMs without a place may make room in turn */
         bool cut;  /* the group's range cuts clusters */
         const uint64_t *nodes; /* nodes that are used together; NULL: one node */
@@ -194,7 +204,9 @@ struct PlanWork {
         int64_t now_ns;
         Plan *plan;
 
+        int64_t spent_milli; /* on what has been settled in this round */
         bool unlimited;
+        bool any_locks; /* some VM keeps its cores' siblings from others */
         bool defragging; /* cool-downs bind */
 
         VmWork vm[VMS_MAX];
@@ -210,6 +222,7 @@ struct PlanWork {
         Board board;
 
         /* marks that are set when they equal the stamp: cleared by counting on */
+        int first_core_cluster; /* cluster of CPU 0; -1 where CPUs to skip are configured */
         uint32_t stamp;
         uint32_t cluster_mark[CLUSTERS_MAX];
         uint32_t node_mark[NODES_MAX];
@@ -274,30 +287,46 @@ void work_seat_standing(PlanWork *work);
 void work_seat_homes(PlanWork *work);
 
 /* fit.c */
-/* The best place for a whole group of which nothing is seated, with at most
- * span_more clusters in one node that its VM did not use. */
-bool group_fit(PlanWork *work, const Group *group, unsigned span_more, Fit *ret);
+/* The best place within one node for a whole group of which nothing is seated. */
+bool group_fit(PlanWork *work, const Group *group, SpanLimit limit, Fit *ret);
 /* The same over several nodes. */
 bool group_fit_nodes(PlanWork *work, const Group *group, Fit *ret);
 void group_seat(PlanWork *work, const Group *group, const Fit *fit);
-/* Fewest clusters in one node that the group needs beside those that its VM
- * uses, on an empty host; UINT_MAX when no node is large enough. */
-unsigned group_span_needed(PlanWork *work, const Group *group);
-
+/* The fewest clusters that the group needs in one node beside those that its VM
+ * uses, on an empty host, and extra more. */
+SpanLimit group_span_limit(PlanWork *work, const Group *group, unsigned extra);
+SpanLimit span_limit(unsigned clusters);
+bool span_limit_is_none(SpanLimit limit);
 /* Seats the group in these clusters; false when they do not suffice. */
 bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target);
 unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster);
 
+/* smt.c */
+/* How the VM counts room in a node, and where it sits (or, unseated, anywhere). */
+Grain vm_node_grain(const PlanWork *work, uint32_t vm, unsigned node);
+Grain vm_grain(const PlanWork *work, uint32_t vm);
+/* Whether the siblings of its vCPUs' cores are closed to others. */
+bool vm_locks_cores(const PlanWork *work, uint32_t vm);
+/* Whether the VM could sit on that slot as the board is now. */
+bool slot_suits(const PlanWork *work, uint32_t vm, unsigned slot);
+unsigned cluster_room(const PlanWork *work, uint32_t vm, const SlotSet *allowed, unsigned cluster);
+/* How good a suitable slot is: lower is better, 0 is as good as can be. */
+unsigned slot_grade(const PlanWork *work, uint32_t vm, unsigned slot);
+/* Whether the VM wants the emptiest clusters of a node rather than the fullest. */
+bool vm_spreads(const PlanWork *work, uint32_t vm, unsigned node);
+void work_begin_regimes(PlanWork *work);
+void work_follow_regimes(PlanWork *work);
+bool work_unshare_cores(PlanWork *work);
+
 /* room.c */
 /*
- * Seats the whole group (nothing of it is seated) on at most span clusters of
- * one node, moving others out of its way where that is needed, so that the
+ * Seats the whole group (nothing of it is seated) within the limit in one node, moving others out of its way where that is needed, so that the
  * moves cost as little as can be found, and at most limit_milli. False, and
  * nothing changed, when that can not be. raise: others may be spread.
  */
-bool group_make_room(PlanWork *work, const Group *group, unsigned span, bool raise, int64_t limit_milli);
+bool group_make_room(PlanWork *work, const Group *group, SpanLimit span, bool raise, int64_t limit_milli);
 /* The same on these nodes together (a bit for each node). */
-bool group_make_room_on(PlanWork *work, const Group *group, unsigned span, const uint64_t *nodes, int64_t limit_milli);
+bool group_make_room_on(PlanWork *work, const Group *group, SpanLimit span, const uint64_t *nodes, int64_t limit_milli);
 /* What the VM's moves weigh in a search: as vm_cost, and a little for seats
  * that were taken in this very round. */
 int64_t vm_weight(const PlanWork *work, uint32_t vm);
@@ -309,6 +338,7 @@ bool vm_place(PlanWork *work, uint32_t vm);
 /* The same without moving anybody else. */
 bool vm_place_free(PlanWork *work, uint32_t vm);
 int64_t work_cost(const PlanWork *work);
+int64_t work_credits_left(const PlanWork *work);
 bool work_place_all(PlanWork *work);
 void work_note_moves(PlanWork *work, MoveKind why);
 void vm_unseat(PlanWork *work, uint32_t vm);
@@ -318,7 +348,6 @@ typedef struct Span {
 } Span;
 Span vm_span(PlanWork *work, uint32_t vm);
 bool vm_may_use_node(const PlanWork *work, uint32_t vm, unsigned node);
-Grain vm_grain(const PlanWork *work, uint32_t vm);
 
 int64_t work_limit(const PlanWork *work);
 /* defrag.c */

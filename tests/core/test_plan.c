@@ -98,6 +98,7 @@ static void takes_the_smallest_hole_that_fits(void **state) {
         add_seated(2, 4);  /* leaves 2 in its cluster */
         add_seated(1, 8); /* leaves 3 */
         vm = add(2, 0, 15);
+        snapshot.vm[vm].policy.layout = LAYOUT_PACK;
         round_is(2);
         assert_int_equal(cpu_of(vm, 0), 6);
         assert_int_equal(cpu_of(vm, 1), 7);
