@@ -20,7 +20,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo check unit real bench install lint clean check-clang
+.PHONY: all deps demo check unit real slow bench install lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -43,6 +43,10 @@ unit: all
 
 real: all
 	@tools/run-tests $(BUILD) --suite real
+
+# What takes minutes to an hour.
+slow: all
+	@tools/run-tests $(BUILD) --suite slow
 
 check-clang:
 	@if command -v $(CLANG) >/dev/null; then \
