@@ -6,6 +6,7 @@
  * for the real one; vas-sim and the tests put a modelled host behind it.
  */
 
+#include "core/dynamic.h"
 #include "core/plan.h"
 #include "platform/facts.h"
 
@@ -26,6 +27,13 @@ typedef struct ThreadRef {
         uint16_t number; /* vCPU number, as in the thread's comm */
 } ThreadRef;
 
+/* What a vCPU thread did since the last pass of samples. */
+typedef struct ThreadSample {
+        bool valid;
+        uint16_t run_permille;  /* on a CPU */
+        uint16_t wait_permille; /* runnable, but waiting */
+} ThreadSample;
+
 typedef struct HostOps {
         /* The host's topology now. 0; or -errno and *ret_why. */
         int (*read_topology)(void *self, ClusterLevel level, Topology *ret, char ret_why[256]);
@@ -43,6 +51,11 @@ typedef struct HostOps {
         /* The thread's mask now. 0, or -ESRCH when it is not that vCPU (any more). */
         int (*read_mask)(void *self, const ThreadRef *thread, CpuSet *ret);
         int64_t (*now_ns)(void *self);
+        /* The threads to sample from now on; none ends the sampling. 0 or -errno. */
+        int (*follow)(void *self, const ThreadRef *thread, unsigned n);
+        /* Samples all followed threads, in that order, and the CPUs: see
+         * platform/sampler.h. 0 or -errno. */
+        int (*sample)(void *self, ThreadSample *ret, DynamicCpus *ret_cpus);
 } HostOps;
 
 typedef struct Host {

@@ -117,6 +117,7 @@ int real_host_new(const char *root, const char *topology, RealHost **ret) {
 RealHost *real_host_free(RealHost *host) {
         if (!host)
                 return NULL;
+        sampler_free(host->sampler);
         vm_record_list_done(host);
         cgroup_mounts_done(&host->cgroups);
         cleanup_close(&host->root_fd);
@@ -178,6 +179,24 @@ static int64_t door_now_ns(void *self) {
         return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+static int door_follow(void *self, const ThreadRef *thread, unsigned n) {
+        RealHost *host = self;
+        int r;
+
+        if (n == 0) {
+                host->sampler = sampler_free(host->sampler);
+                return 0;
+        }
+        r = host->sampler ? 0 : sampler_new(host->root_fd, &host->sampler);
+        return r < 0 ? r : sampler_follow(host->sampler, thread, n);
+}
+
+static int door_sample(void *self, ThreadSample *ret, DynamicCpus *ret_cpus) {
+        RealHost *host = self;
+
+        return host->sampler ? sampler_pass(host->sampler, door_now_ns(self), ret, ret_cpus) : -ENODATA;
+}
+
 Host real_host_door(RealHost *host) {
         static const HostOps ops = {
                 .read_topology = door_read_topology,
@@ -186,6 +205,8 @@ Host real_host_door(RealHost *host) {
                 .write_mask = door_write_mask,
                 .read_mask = door_read_mask,
                 .now_ns = door_now_ns,
+                .follow = door_follow,
+                .sample = door_sample,
         };
         Host door = {.ops = &ops, .self = host};
 

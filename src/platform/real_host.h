@@ -5,6 +5,7 @@
 
 #include "platform/cgroups.h"
 #include "platform/host.h"
+#include "platform/sampler.h"
 #include "platform/vm_record.h"
 
 struct RealHost {
@@ -19,6 +20,7 @@ struct RealHost {
         uint64_t n_observed; /* observations made */
         unsigned fds_spare; /* how many more descriptors records may hold */
         CpuSetPool *pool;   /* the records' sets */
+        Sampler *sampler;   /* NULL: nobody is followed */
         bool has_stranger;
         Stranger stranger;
 };
