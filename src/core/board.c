@@ -31,14 +31,6 @@ unsigned slots_count(const SlotSet *set, unsigned first, unsigned n) {
         return slots_count_both(set, set, first, n);
 }
 
-bool slots_have(const SlotSet *set, unsigned slot) {
-        return set->word[slot / 64] >> (slot % 64) & 1;
-}
-
-bool slot_is_free(const Board *board, unsigned slot) {
-        return slots_have(&board->free, slot);
-}
-
 void board_init(PlanWork *work) {
         const Topology *topology = work->topology;
         Board *board = &work->board;

@@ -47,10 +47,14 @@ static bool mask_is_ours(const Vcpu *vcpu) {
                 (vcpu->written == SET_NONE && vcpu->mask == vcpu->before));
 }
 
-static bool vcpu_is_pinned(const PlanWork *work, const Vcpu *vcpu) {
+/* Few distinct ranges: what each is remembered for the round. */
+static bool vcpu_is_pinned(PlanWork *work, const Vcpu *vcpu) {
         const CpuSet *range = pool_get(&work->snapshot->pool, vcpu->range);
+        uint8_t *known = &work->range_is_single[vcpu->range];
 
-        return range && cpuset_single(range) >= 0;
+        if (*known == RANGE_UNKNOWN)
+                *known = range && cpuset_single(range) >= 0 ? RANGE_SINGLE : RANGE_WIDE;
+        return *known == RANGE_SINGLE;
 }
 
 /* Narrower than its allowed set, and not by a CPU that came online later. */
@@ -278,6 +282,7 @@ static void vm_group(PlanWork *work, uint32_t vm) {
 
 void work_classify(PlanWork *work) {
         memset(work->allowed_of_range, 0, (work->snapshot->pool.n + 1) * sizeof(uint32_t));
+        memset(work->range_is_single, RANGE_UNKNOWN, work->snapshot->pool.n + 1);
         work->n_allowed = 0;
         work->n_groups = 0;
         work->n_members = 0;

@@ -91,11 +91,16 @@ int cpuset_next(const CpuSet *set, unsigned from) {
 }
 
 int cpuset_single(const CpuSet *set) {
-        int cpu = cpuset_next(set, 0);
+        uint64_t rest = 0;
+        unsigned i = 0;
 
-        if (cpu < 0 || cpuset_next(set, (unsigned)cpu + 1) >= 0)
+        while (i < CPUSET_WORDS && !set->word[i])
+                i++;
+        if (i == CPUSET_WORDS || (set->word[i] & (set->word[i] - 1)))
                 return -1;
-        return cpu;
+        for (unsigned j = i + 1; j < CPUSET_WORDS; j++)
+                rest |= set->word[j];
+        return rest ? -1 : (int)(i * 64) + __builtin_ctzll(set->word[i]);
 }
 
 static uint32_t set_hash(const CpuSet *set) {

@@ -506,12 +506,38 @@ bool span_limit_is_none(SpanLimit limit) {
         return limit.of[GRAIN_THREAD] < 0 && limit.of[GRAIN_CORE] < 0 && limit.of[GRAIN_PAIR] < 0;
 }
 
+/* Without SMT any free slot is as good as another, but for the host's first. */
+static int cluster_pick_any(const PlanWork *work, const Group *group, unsigned cluster) {
+        const Cluster *c = &work->topology->cluster[cluster];
+        const uint64_t *allowed = work->allowed[group->allowed].slots.word, *is_free = work->board.free.word;
+        unsigned end = (unsigned)c->first_slot + c->n_cpus;
+        int first = NO_SLOT;
+
+        for (unsigned slot = c->first_slot; slot < end;) {
+                uint64_t word = (allowed[slot / 64] & is_free[slot / 64]) >> (slot % 64);
+
+                if (word == 0) {
+                        slot = (slot / 64 + 1) * 64;
+                        continue;
+                }
+                slot += (unsigned)__builtin_ctzll(word);
+                if (slot >= end)
+                        break;
+                if (work->topology->cpu[slot].core != work->first_core)
+                        return (int)slot;
+                first = (int)slot++;
+        }
+        return first;
+}
+
 static int cluster_pick(const PlanWork *work, const Group *group, unsigned cluster) {
         const Cluster *c = &work->topology->cluster[cluster];
         const SlotSet *allowed = &work->allowed[group->allowed].slots;
         unsigned best_grade = UINT_MAX;
         int best = NO_SLOT;
 
+        if (work->topology->smt_width < 2)
+                return cluster_pick_any(work, group, cluster);
         for (unsigned slot = c->first_slot; slot < (unsigned)c->first_slot + c->n_cpus; slot++) {
                 unsigned grade;
 

@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-enum { PASSES_MAX = 16, SETTLINGS_MAX = 4, ROUND_STEPS = 1000 };
+enum { PASSES_MAX = 16, SETTLINGS_MAX = 4, ROUND_STEPS = 80 };
 
 size_t plan_work_size(void) {
         return sizeof(PlanWork);
@@ -31,9 +31,11 @@ static void work_init(PlanWork *work) {
         for (unsigned i = 0; i < work->topology->n_cpus; i++)
                 work->slot_mark[i] = 0;
         work->defragging = false;
-        work->first_core_cluster = -1;
-        if (cpuset_is_empty(&work->policy->skip) && work->topology->slot_of[0] >= 0)
+        work->first_core = work->first_core_cluster = -1;
+        if (cpuset_is_empty(&work->policy->skip) && work->topology->slot_of[0] >= 0) {
+                work->first_core = work->topology->cpu[work->topology->slot_of[0]].core;
                 work->first_core_cluster = work->topology->cpu[work->topology->slot_of[0]].cluster;
+        }
         work->unlimited = work->request->kind == PLAN_REASSIGN;
 }
 
@@ -73,13 +75,20 @@ static void work_settle(PlanWork *work) {
         work_begin_regimes(work);
 }
 
+static void work_new_steps(PlanWork *work) {
+        work->round_nodes = work->unlimited ? 10 * ROUND_STEPS : ROUND_STEPS;
+}
+
 /* What the next round would still improve on the same snapshot is done at
  * once, so that planning again keeps everything. */
 static void work_decide(PlanWork *work) {
+        work_new_steps(work);
+        if (work_place_all(work))
+                work_settle(work);
         for (unsigned i = 0; i < SETTLINGS_MAX; i++) {
                 bool changed;
 
-                work->round_nodes = work->unlimited ? 10 * ROUND_STEPS : ROUND_STEPS;
+                work_new_steps(work);
                 changed = work_improve(work);
                 work_settle(work);
                 if (!changed || work_is_perfect(work))

@@ -21,8 +21,9 @@
 #include <string.h>
 
 enum {
-        ROOM_NODES = 100,        /* steps of one search */
-        ROOM_NODES_NESTED = 10,  /* of these for one VM one level down */
+        ROOM_NODES = 80,        /* steps of one search */
+        DEFRAG_NODES = 50,      /* the same for a VM that has a place, if not a good one */
+        ROOM_NODES_NESTED = 8,  /* of these for one VM one level down */
         COMBINATIONS = 300,      /* of clusters in one node */
         TARGET_SLACK = 4,        /* wide groups: targets that are this much worse than the best are left out */
 };
@@ -110,21 +111,53 @@ static unsigned node_rooms(const PlanWork *work, const Group *group, unsigned no
         return n;
 }
 
-static void level_add_target(RoomLevel *level, const RoomTarget *target) {
+static bool target_has(const RoomTarget *target, unsigned cluster) {
+        for (unsigned i = 0; i < target->n_clusters; i++)
+                if (target->cluster[i] == cluster)
+                        return true;
+        return false;
+}
+
+/* What the group's own vCPUs cost that stand outside of the target. */
+static int64_t target_own_cost(const PlanWork *work, const Group *group, const RoomTarget *target) {
+        int64_t cost = 0;
+
+        if (work->vm[group->vm].forced)
+                return 0;
+        for (unsigned i = 0; i < group->n; i++) {
+                int stand = work->vcpu[work->member[group->first_member + i]].stand;
+
+                if (stand == NO_SLOT || target_has(target, work->topology->cpu[stand].cluster))
+                        continue;
+                cost += work->topology->cpu[stand].node == target->node ? COST_IN_NODE : COST_CROSS_NODE;
+        }
+        return cost;
+}
+
+/* Keeps the targets sorted by what they cost at least, the best ones only. */
+static void level_add_target(const PlanWork *work, RoomLevel *level, RoomTarget *target) {
         uint32_t at = level->n_targets;
 
+        target->bound_milli = target->deficit * level->step_milli;
+        if (target->bound_milli >= level->best_milli)
+                return;
+        if (!level->nodes)
+                target->bound_milli += target_own_cost(work, level->group, target);
+        if (target->bound_milli >= level->best_milli)
+                return;
         if (at == ROOM_TARGETS_MAX) {
-                if (level->targets[at - 1].deficit <= target->deficit)
+                if (level->targets[at - 1].bound_milli <= target->bound_milli)
                         return;
                 at--;
         } else
                 level->n_targets++;
-        for (; at > 0 && level->targets[at - 1].deficit > target->deficit; at--)
+        for (; at > 0 && level->targets[at - 1].bound_milli > target->bound_milli; at--)
                 level->targets[at] = level->targets[at - 1];
         level->targets[at] = *target;
 }
 
 typedef struct Combine {
+        const PlanWork *work;
         RoomLevel *level;
         const Room *room;
         unsigned n_rooms, n, most; /* vCPUs to seat; the largest deficit to look at */
@@ -141,7 +174,7 @@ static void combine(Combine *c, unsigned from, unsigned left, unsigned room, uns
                 if (whole < c->n)
                         return;
                 c->target.deficit = (uint16_t)(room < c->n ? c->n - room : 0);
-                level_add_target(c->level, &c->target);
+                level_add_target(c->work, c->level, &c->target);
                 return;
         }
         for (unsigned i = from; i < c->n_rooms && c->left > 0; i++) {
@@ -157,9 +190,9 @@ static void combine(Combine *c, unsigned from, unsigned left, unsigned room, uns
 }
 
 /* Targets among the clusters of the rooms. */
-static void rooms_targets(RoomLevel *level, const Room *rooms, unsigned n_rooms, int limit) {
+static void rooms_targets(const PlanWork *work, RoomLevel *level, unsigned node, const Room *rooms, unsigned n_rooms, int limit) {
         unsigned span = limit < 0 ? 0 : (unsigned)limit;
-        Combine c = {.level = level, .room = rooms, .n_rooms = n_rooms, .n = level->group->n, .left = COMBINATIONS};
+        Combine c = {.work = work, .target.node = (uint16_t)node, .level = level, .room = rooms, .n_rooms = n_rooms, .n = level->group->n, .left = COMBINATIONS};
         unsigned best = 0;
 
         if (span == 0 || span > ROOM_SPAN_MAX)
@@ -185,11 +218,11 @@ static void level_find_targets(PlanWork *work, RoomLevel *level) {
                 n = node_rooms(work, level->group, node, n, rooms);
                 if (level->nodes)
                         continue;
-                rooms_targets(level, rooms, n, level->limit.of[vm_node_grain(work, level->group->vm, node)]);
+                rooms_targets(work, level, node, rooms, n, level->limit.of[vm_node_grain(work, level->group->vm, node)]);
                 n = 0;
         }
         if (level->nodes)
-                rooms_targets(level, rooms, n, level->limit.of[GRAIN_THREAD]);
+                rooms_targets(work, level, 0, rooms, n, level->limit.of[GRAIN_THREAD]);
 }
 
 /* Pieces. */
@@ -458,20 +491,20 @@ static void level_begin(PlanWork *work, RoomLevel *level, const Group *group, Sp
         level->found = false;
         level->n_ejected = 0;
         level->cut = group_is_cut(work, group);
+        level->step_milli = work->unsettled ? COST_UNSETTLED : level->cut ? COST_IN_CLUSTER : COST_IN_NODE;
         level_find_targets(work, level);
 }
 
 static void level_try_targets(PlanWork *work, RoomLevel *level, uint32_t begin, bool raise) {
-        int64_t step = work->unsettled ? COST_UNSETTLED : level->cut ? COST_IN_CLUSTER : COST_IN_NODE;
-
         work->hole_stamp++;
         for (uint32_t i = 0; i < level->n_targets && work->room_nodes > 0; i++) {
                 level->target = &level->targets[i];
                 work->room_nodes--;
-                if (level->target->deficit * step >= level->best_milli)
+                if (level->target->bound_milli >= level->best_milli)
                         break;
                 level_find_pieces(work, level);
-                level_eject(work, level, begin, 0, 0, 0, raise);
+                level_eject(work, level, begin, 0, 0,
+                            level->target->bound_milli - level->target->deficit * level->step_milli, raise);
         }
 }
 
@@ -516,12 +549,12 @@ bool group_make_room_on(PlanWork *work, const Group *group, SpanLimit limit, con
 }
 
 bool group_make_room(PlanWork *work, const Group *group, SpanLimit limit, bool raise, int64_t limit_milli) {
-        unsigned left = work->round_nodes;
+        unsigned left = work->round_nodes, most = work->defragging ? DEFRAG_NODES : ROOM_NODES;
         bool found;
 
         if (left == 0)
                 return false;
-        work->room_nodes = left < ROOM_NODES ? left : ROOM_NODES;
+        work->room_nodes = left < most ? left : most;
         left -= work->room_nodes;
         work->unsettled = false;
         for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)

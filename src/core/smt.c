@@ -123,11 +123,8 @@ unsigned slot_grade(const PlanWork *work, uint32_t vm, unsigned slot) {
         const Core *core = &work->topology->core[cpu->core];
         bool packed = work->history->threads_regime[cpu->node] || policy_of(work, vm)->smt != SMT_AUTO ||
                       work->snapshot->vm[vm].guest_threads > 1;
-        unsigned last = 0, used = work->board.core_used[cpu->core];
+        unsigned last = cpu->core == work->first_core, used = work->board.core_used[cpu->core];
 
-        if (cpuset_is_empty(&work->policy->skip))
-                for (unsigned i = core->first_slot; i < (unsigned)core->first_slot + core->n_cpus; i++)
-                        last |= work->topology->cpu[i].os == 0;
         if (used == 0)
                 return (packed ? 2 : 0) | last;
         if (core_is_own(work, vm, core))

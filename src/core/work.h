@@ -29,6 +29,7 @@ enum {
         ROOM_SPAN_MAX = 16, ROOM_TARGETS_MAX = 160, ROOM_PIECES_MAX = 64, ROOM_CHANGES_MAX = 4096, ROOM_DEPTH_MAX = 2,
         NOBODY = -1,
         NO_SLOT = -1,
+        RANGE_UNKNOWN = 0, RANGE_WIDE, RANGE_SINGLE,
 };
 
 static const int64_t COST_NONE = INT64_MAX / 4; /* it can not be had */
@@ -166,6 +167,7 @@ typedef struct RoomTarget {
         uint16_t node, n_clusters;
         uint16_t cluster[ROOM_SPAN_MAX];
         uint16_t deficit; /* CPUs that must be vacated */
+        int64_t bound_milli; /* the least that it can cost */
 } RoomTarget;
 
 /* What one VM owns of a target. */
@@ -180,6 +182,7 @@ typedef struct RoomLevel {
         const Group *group;
         unsigned depth;
         SpanLimit limit;
+        int64_t step_milli; /* vacating a CPU costs at least so much */
         bool nest; /* VMs without a place may make room in turn */
         bool cut;  /* the group's range cuts clusters */
         const uint64_t *nodes; /* nodes that are used together; NULL: one node */
@@ -215,6 +218,7 @@ struct PlanWork {
         Group group[VCPUS_MAX];
         uint32_t member[VCPUS_MAX];
 
+        uint8_t range_is_single[POOL_SETS_MAX + 1]; /* by SetId */
         uint32_t n_allowed; /* in use are 1 .. n */
         uint32_t allowed_of_range[POOL_SETS_MAX + 1];
         Allowed allowed[ALLOWED_MAX + 1];
@@ -222,7 +226,7 @@ struct PlanWork {
         Board board;
 
         /* marks that are set when they equal the stamp: cleared by counting on */
-        int first_core_cluster; /* cluster of CPU 0; -1 where CPUs to skip are configured */
+        int first_core, first_core_cluster; /* of CPU 0; -1 where CPUs to skip are configured */
         uint32_t stamp;
         uint32_t cluster_mark[CLUSTERS_MAX];
         uint32_t node_mark[NODES_MAX];
@@ -277,10 +281,15 @@ void board_unseat(PlanWork *work, uint32_t vcpu);
 /* A trial begins at the mark that this returns; keep and roll back end it. */
 uint32_t board_mark(PlanWork *work);
 void board_roll_back(PlanWork *work, uint32_t mark);
-bool slot_is_free(const Board *board, unsigned slot);
 unsigned slots_count(const SlotSet *set, unsigned first, unsigned n);
 unsigned slots_count_both(const SlotSet *a, const SlotSet *b, unsigned first, unsigned n);
-bool slots_have(const SlotSet *set, unsigned slot);
+static inline bool slots_have(const SlotSet *set, unsigned slot) {
+        return set->word[slot / 64] >> (slot % 64) & 1;
+}
+
+static inline bool slot_is_free(const Board *board, unsigned slot) {
+        return slots_have(&board->free, slot);
+}
 
 /* seat.c: seats the round begins with */
 void work_seat_standing(PlanWork *work);
