@@ -207,8 +207,6 @@ static void options_divide(const PlanWork *work, const Group *group, const Optio
                 ret->loss += cube(option[i].free) - cube((int64_t)option[i].free - take);
         }
         assert(n == 0);
-        if (node < NODES_MAX)
-                ret->loss -= (int64_t)NODE_BALANCE * work->board.node_free[node];
         ret->cost_milli = 0;
         for (unsigned i = 0; i < group->n; i++) {
                 int slot = work->vcpu[work->member[group->first_member + i]].keep;
@@ -249,6 +247,15 @@ static unsigned options_most_kept(const Option *option, unsigned n_options, unsi
         return n;
 }
 
+/* To spread is to want what best fit shuns; free nodes are wanted either way. */
+static void fit_weigh(const PlanWork *work, Fit *fit, bool spread) {
+        if (spread)
+                fit->loss = -fit->loss;
+        if (fit->n_parts > 0)
+                fit->loss -= (int64_t)NODE_BALANCE *
+                             work->board.node_free[work->topology->cluster[fit->part[0].cluster].node];
+}
+
 /* Tries one subset of the clusters where the group stands. */
 static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, unsigned span, bool spread,
                        const unsigned *stands, unsigned n_stands, unsigned subset, Fit *ret) {
@@ -268,8 +275,7 @@ static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, u
                                                 spread))
                 return false;
         options_divide(work, group, work->option, n_options, group->n, ret);
-        if (spread)
-                ret->loss = -ret->loss;
+        fit_weigh(work, ret, spread);
         return true;
 }
 
@@ -289,8 +295,7 @@ static bool options_fit_one(PlanWork *work, const Group *group, unsigned n_optio
         work->one[0] = *best;
         work->one[0].chosen = true;
         options_divide(work, group, work->one, 1, group->n, ret);
-        if (spread)
-                ret->loss = -ret->loss;
+        fit_weigh(work, ret, spread);
         return true;
 }
 

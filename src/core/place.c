@@ -10,10 +10,7 @@
 #include <assert.h>
 #include <limits.h>
 
-enum {
-        SPREAD_TO_RAISE = 2, /* clusters beyond the minimum for which others may be spread */
-        SPEND_MAX = 64000,   /* credits that one search may spend */
-};
+enum { SPREAD_TO_RAISE = 2 }; /* clusters beyond the minimum for which others may be spread */
 
 bool vm_is_complete(const PlanWork *work, uint32_t vm) {
         const Vm *v = &work->snapshot->vm[vm];
@@ -127,8 +124,6 @@ int64_t work_limit(const PlanWork *work) {
 
         if (work->unlimited)
                 return INT64_MAX / 2;
-        if (left > SPEND_MAX)
-                left = SPEND_MAX;
         return left / COST_IN_CLUSTER * COST_IN_CLUSTER + COST_IN_CLUSTER - 1;
 }
 

@@ -4,16 +4,17 @@
  * SMT and layout: what counts as room for a VM.
  *
  * Each node is in one of two regimes. At first each vCPU gets a core of its
- * own there, in the emptiest clusters; once the node holds more vCPUs than
- * cores, threads are equal and clusters are filled up. The way back is open
- * only when the node is clearly emptier, so that a load that swings about the
- * border does not move everybody twice. Only VMs with smt=auto follow it.
+ * own there, in the emptiest clusters. A little beyond the border, where the
+ * node holds as many vCPUs as cores, only those share cores that find none;
+ * clearly beyond it threads are equal and clusters are filled up, until the
+ * node is back at the border: a load that swings about it does not move
+ * everybody twice. Only VMs with smt=auto follow it.
  */
 
 #include "core/work.h"
 
 enum {
-        BACK_NUMERATOR = 7, BACK_DENOMINATOR = 8, /* of the border: the way back to the first regime */
+        OVER_NUMERATOR = 9, OVER_DENOMINATOR = 8, /* of the border: beyond it threads are equal */
         RESERVE_MILLI = 16000, /* credits that cleaning up cores leaves untouched */
 };
 
@@ -143,13 +144,13 @@ static unsigned node_border(const PlanWork *work, unsigned node) {
 
 void work_follow_regimes(PlanWork *work) {
         for (unsigned node = 0; node < work->topology->n_nodes; node++)
-                if (work->board.node_used[node] > node_border(work, node))
+                if (work->board.node_used[node] * OVER_DENOMINATOR > node_border(work, node) * OVER_NUMERATOR)
                         work->history->threads_regime[node] = 1;
 }
 
 void work_begin_regimes(PlanWork *work) {
         for (unsigned node = 0; node < work->topology->n_nodes; node++)
-                if (work->board.node_used[node] * BACK_DENOMINATOR <= node_border(work, node) * BACK_NUMERATOR)
+                if (work->board.node_used[node] <= node_border(work, node))
                         work->history->threads_regime[node] = 0;
         work_follow_regimes(work);
 }
@@ -219,6 +220,55 @@ static bool vcpu_uncrowd(PlanWork *work, uint32_t vcpu) {
         return false;
 }
 
+/* Whether some vCPU of the VM shares a core where each is to have its own. */
+static bool vm_is_doubled(const PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
+                const VcpuWork *w = &work->vcpu[i];
+
+                if (w->class == VCPU_MOVABLE && w->seat != NO_SLOT && seat_is_crowded(work, i) &&
+                    vm_node_grain(work, vm, work->topology->cpu[w->seat].node) != GRAIN_THREAD)
+                        return true;
+        }
+        return false;
+}
+
+/* Places a doubled VM anew where each vCPU has a core, others making room. */
+static bool vm_undouble(PlanWork *work, uint32_t vm) {
+        const VmWork *vw = &work->vm[vm];
+        const Group *group = &work->group[vw->first_group];
+        uint32_t mark = board_mark(work);
+        int64_t limit = work->unlimited ? INT64_MAX / 2 : work_credits_left(work) - RESERVE_MILLI;
+        SpanLimit needed;
+
+        if (vw->n_groups != 1 || vw->n_movable != work->snapshot->vm[vm].n_vcpus || limit <= 0)
+                return false;
+        vm_unseat(work, vm);
+        needed = group_span_limit(work, group, 0);
+        needed.of[GRAIN_THREAD] = -1;
+        work->defragging = true;
+        if (group_make_room(work, group, needed, false, limit) &&
+            (work->unlimited || work_credits_left(work) >= RESERVE_MILLI)) {
+                work->defragging = false;
+                work_note_moves(work, MOVE_SMT);
+                return true;
+        }
+        work->defragging = false;
+        board_roll_back(work, mark);
+        return false;
+}
+
+static bool work_undouble(PlanWork *work) {
+        bool changed = false;
+
+        for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
+                if (work->vm[vm].kind == VERDICT_PLACED && work->vm[vm].exclusive && !vm_is_cooling(work, vm) &&
+                    vm_is_doubled(work, vm))
+                        changed |= vm_undouble(work, vm);
+        return changed;
+}
+
 /* Only above the reserve: else it would starve what matters more. */
 bool work_unshare_cores(PlanWork *work) {
         bool changed = false;
@@ -234,5 +284,5 @@ bool work_unshare_cores(PlanWork *work) {
                         continue;
                 changed |= vcpu_uncrowd(work, i);
         }
-        return changed;
+        return changed || work_undouble(work);
 }

@@ -280,6 +280,17 @@ int oracle_check(const Topology *topology, const Snapshot *snapshot, const Polic
         return 0;
 }
 
+static bool score_is_perfect(const Score *score) {
+        return score->unplaced == 0 && score->excess_nodes == 0 && score->excess_clusters == 0;
+}
+
+static bool only_cleans_cores(const Plan *plan) {
+        for (uint32_t i = 0; i < plan->n_moves; i++)
+                if (plan->move[i].kind != MOVE_SMT)
+                        return false;
+        return true;
+}
+
 int oracle_step(const Topology *topology, Snapshot *snapshot, const Policy *policy, History *history,
                 const Plan *plan, int64_t now_ns, PlanWork *work, Plan *again, char ret_why[ORACLE_WHY_SIZE]) {
         const PlanRequest round = {.kind = PLAN_ROUND, .vm = -1};
@@ -292,7 +303,10 @@ int oracle_step(const Topology *topology, Snapshot *snapshot, const Policy *poli
         history_commit(history, snapshot, policy, plan, now_ns);
         model_apply(snapshot, plan);
         plan_make(topology, snapshot, policy, history, &round, now_ns, work, again);
-        if (again->n_moves) {
+        /* The search has a limit, so a second one may find what the first did
+         * not: never anything but a strict gain, and nothing where nothing is to gain. */
+        if (again->n_moves && !only_cleans_cores(again) &&
+            (score_is_perfect(&plan->after) || score_compare(&again->after, &again->before) >= 0)) {
                 const Move *move = &again->move[0];
 
                 WRONG("planned again: %u moves, the first: vCPU %u of VM %u, kind %d, %d -> %d", again->n_moves,

@@ -20,7 +20,7 @@ int oracle_check(const Topology *topology, const Snapshot *snapshot, const Polic
 
 /*
  * The same, and: applies the plan to snapshot, commits history, plans again
- * and checks that nothing moves. work and again are scratch.
+ * and checks that nothing moves but for a strict gain. work and again are scratch.
  */
 int oracle_step(const Topology *topology, Snapshot *snapshot, const Policy *policy, History *history,
                 const Plan *plan, int64_t now_ns, PlanWork *work, Plan *again, char ret_why[ORACLE_WHY_SIZE]);
