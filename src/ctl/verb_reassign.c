@@ -73,8 +73,10 @@ static void print_move(const json_t *move) {
 static void print_score(const json_t *before, const json_t *after, const char *key, const char *what) {
         long long from = get_number(before, key), to = get_number(after, key);
 
-        if (from || to)
+        if (from != to)
                 printf("  %-38s %lld -> %lld\n", what, from, to);
+        else if (from > 0)
+                printf("  %-38s %lld\n", what, from);
 }
 
 static void print_result(const json_t *result, bool dry_run) {

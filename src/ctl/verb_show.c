@@ -55,10 +55,15 @@ static void add_vcpu(Table *table, const json_t *vm, const json_t *vcpu) {
         table_add(table, COLOUR_NONE, "%s", or_dash(get_string(vcpu, "allowed")));
 }
 
+static bool many(const json_t *vm, const char *key) {
+        return json_array_size(json_object_get(vm, key)) != 1;
+}
+
 static void print_head(const Ctl *ctl, const json_t *vm) {
         AUTO_FREE char *nodes = get_list(vm, "nodes");
         AUTO_FREE char *clusters = get_list(vm, "clusters");
         const char *verdict = get_string(vm, "verdict"), *why = get_string(vm, "reason_text");
+        long long min_clusters = get_number(vm, "min_clusters"), min_nodes = get_number(vm, "min_nodes");
         Colour colour = verdict_colour(verdict);
 
         printf("%s", colour_start(ctl, COLOUR_BOLD));
@@ -68,9 +73,13 @@ static void print_head(const Ctl *ctl, const json_t *vm) {
         printf("%s  ", colour_end(ctl, colour));
         print_clean(get_string(vm, "uuid"));
         printf("  pid %lld\n", get_number(vm, "pid"));
-        printf("nodes %s, clusters %s (fewest possible: %lld in %lld)\n", nodes && *nodes ? nodes : "-",
-               clusters && *clusters ? clusters : "-", get_number(vm, "min_clusters"),
-               get_number(vm, "min_nodes"));
+        printf("%s %s, %s %s", many(vm, "nodes") ? "nodes" : "node", nodes && *nodes ? nodes : "-",
+               many(vm, "clusters") ? "clusters" : "cluster", clusters && *clusters ? clusters : "-");
+        if (min_clusters > 0)
+                printf(" (at best %lld %s in %lld %s)", min_clusters,
+                       min_clusters == 1 ? "cluster" : "clusters", min_nodes,
+                       min_nodes == 1 ? "node" : "nodes");
+        putchar('\n');
         if (*why) {
                 AUTO_FREE char *clean = text_clean(why);
 

@@ -168,11 +168,6 @@ static void print_host(const Ctl *ctl, const json_t *status) {
         label(ctl, "Owned");
         print_bar(ctl, owned, cpus);
         printf(" %lld of %lld CPUs (%lld %%)\n", owned, cpus, cpus > 0 ? owned * 100 / cpus : 0);
-        if (get_bool(status, "overcommitted"))
-                printf("          %sovercommitted%s: %lld vCPUs want a CPU of their own, %lld CPUs may be "
-                       "given\n",
-                       colour_start(ctl, COLOUR_WARN), colour_end(ctl, COLOUR_WARN),
-                       get_number(status, "demand_vcpus"), get_number(status, "supply_cpus"));
 }
 
 static void print_moves(const Ctl *ctl, const json_t *status) {

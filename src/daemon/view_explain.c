@@ -140,10 +140,15 @@ static void tell_shared(Story *story) {
 
         for (uint32_t i = story->vm->first_vcpu; i < story->vm->first_vcpu + story->vm->n_vcpus; i++)
                 without += view_vcpu_cpu(story->view, i) < 0;
-        tell(story,
-             "%u of its %u %s have no CPU of their own; it runs on CPUs %s, which it may have to share with "
-             "others.",
-             without, COUNTED(story->vm->n_vcpus, "vCPU"), cpus_words(&story->cpus, &words));
+        if (story->vm->n_vcpus == 1)
+                tell(story, "Its one vCPU has no CPU of its own.");
+        else if (without == story->vm->n_vcpus)
+                tell(story, "None of its %u vCPUs has a CPU of its own.", without);
+        else
+                tell(story, "%u of its %u vCPUs %s no CPU of %s own.", without, (unsigned)story->vm->n_vcpus,
+                     without == 1 ? "has" : "have", without == 1 ? "its" : "their");
+        tell(story, "It runs on CPUs %s, which it may have to share with others.",
+             cpus_words(&story->cpus, &words));
 }
 
 /* What the VM is, or would be if the daemon acted. */
@@ -411,76 +416,14 @@ static void tell_obstacles(Story *story, int64_t credits_milli) {
                      verdict->doubled_cores, verdict->doubled_cores == 1 ? "core carries" : "cores carry");
 }
 
-static const char *shared_help(const Story *story) {
-        switch (story->verdict->reason) {
-        case REASON_RANGE_TOO_SMALL:
-                return "A range of at least as many CPUs as it has vCPUs would help (virsh vcpupin), or "
-                       "fewer vCPUs.";
-        case REASON_MEMORY:
-                return "With cross-node = yes for this VM the daemon may place it away from its memory.";
-        case REASON_BLOCKED:
-                return "A wider range would help (virsh vcpupin), or to free the VMs in its way: they are "
-                       "pinned, foreign, held by their memory, or not to be managed.";
-        default:
-                return "A wider range would help (virsh vcpupin), fewer vCPUs, or one of those VMs gone. It "
-                       "is tried again whenever a CPU of its range is freed.";
-        }
-}
-
-static void tell_spread_help(Story *story) {
-        switch (story->verdict->reason) {
-        case REASON_NO_CREDITS:
-        case REASON_COOL_DOWN:
-                tell(story, "It will be moved by itself; \"vasctl reassign %s\" does it now.", story->name);
-                return;
-        case REASON_MEMORY:
-                tell(story, "With cross-node = yes for this VM the daemon may move it away from its memory.");
-                return;
-        case REASON_BLOCKED:
-                tell(story, "A wider range would help (virsh vcpupin), or to free the VMs in its way.");
-                return;
-        default:
-                tell(story, "\"vasctl reassign %s\" looks for a better place without regard to move credits.",
-                     story->name);
-        }
-}
-
 static void tell_help(Story *story) {
-        switch (story->verdict->kind) {
-        case VERDICT_SHARED:
-                tell(story, "%s", shared_help(story));
-                return;
-        case VERDICT_SPREAD:
-                tell_spread_help(story);
-                return;
-        case VERDICT_FOREIGN:
-                tell(story, "\"vasctl reassign %s\" takes it over, and so does manage = yes in the settings.",
-                     story->name);
-                return;
-        case VERDICT_PINNED:
-                tell(story, "To let the daemon place it, give its vCPUs a wider range (virsh vcpupin).");
-                return;
-        case VERDICT_CONTESTED:
-                tell(story, "Find out who writes these masks: a libvirt hook, tuned, irqbalance's scripts or "
-                            "a cron job are usual.");
-                return;
-        case VERDICT_UNPLACEABLE:
-                tell(story,
-                     "A range that leaves some CPU would help (virsh vcpupin), or a smaller skip-cpuset.");
-                return;
-        case VERDICT_EXCLUDED:
-                if (story->verdict->reason == REASON_RANGE_NOT_NODES)
-                        tell(story, "A range of whole NUMA nodes would help, or range-affinity = true.");
-                return;
-        case VERDICT_UNSEEN:
-                if (story->verdict->reason == REASON_HIDDEN)
-                        tell(story, "If /proc is mounted with hidepid, the daemon's user must be in the "
-                                    "group that gid= names.");
-                return;
-        case VERDICT_PLACED:
-        case VERDICT_KINDS:
-                return;
-        }
+        bool reassign = false;
+        const char *advice = view_advice(story->view, story->index, &story->allowed, &reassign);
+
+        if (advice && reassign)
+                tell(story, "\"vasctl reassign %s\" %s", story->name, advice);
+        else if (advice)
+                tell(story, "%s", advice);
 }
 
 json_t *view_explain(const View *view, uint32_t vm, int64_t credits_milli) {

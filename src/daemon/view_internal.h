@@ -33,3 +33,7 @@ json_t *view_io_threads(const View *view, uint32_t vm);
 /* A string value of any bytes: what is not UTF-8 becomes U+FFFD. NULL: no memory. */
 json_t *view_text(const char *text);
 json_t *view_cpulist(const CpuSet *set);
+
+/* What would help the VM: a sentence, NULL when nothing is wanted. *ret_reassign:
+ * it is the end of one that begins with "vasctl reassign NAME". */
+const char *view_advice(const View *view, uint32_t vm, const CpuSet *allowed, bool *ret_reassign);
