@@ -109,8 +109,7 @@ static bool connection_continue(Connection *connection) {
 }
 
 void connection_answer(Connection *connection, char *text, size_t length) {
-        assert(!connection->out);
-        connection->call = NULL;
+        assert(!connection->out && !connection->call);
         connection->out = text;
         connection->out_length = length;
         connection->control->output += length;
@@ -119,7 +118,6 @@ void connection_answer(Connection *connection, char *text, size_t length) {
 }
 
 void connection_no_answer(Connection *connection) {
-        connection->call = NULL;
         if (!connection_continue(connection))
                 connection_free(connection);
 }

@@ -100,6 +100,8 @@ static void call_end(ControlCall *call, char *text, size_t length) {
 
         if (call->control)
                 call_forget(call->control, call);
+        if (connection)
+                connection->call = NULL;
         varlink_call_done(&call->message);
         free(call);
         if (connection && oneway)

@@ -63,7 +63,7 @@ Connection *connection_free(Connection *connection);
 ControlCall *control_call_new(Connection *connection, VarlinkCall *message);
 /* Hands the call to org.varlink.service or to the handler. */
 void control_dispatch(ControlCall *call, const Peer *peer);
-/* Ends the connection's call: takes a packed message over and starts to write
- * it. The connection may be gone afterwards. */
+/* After the connection's call has ended: takes a packed message over and starts
+ * to write it. The connection may be gone afterwards. */
 void connection_answer(Connection *connection, char *text, size_t length);
 void connection_no_answer(Connection *connection);

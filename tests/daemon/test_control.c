@@ -357,6 +357,20 @@ static void who_does_not_read_is_not_read(void **state) {
         close(fd);
 }
 
+/* Nobody else's answers are large enough to give way: the asker is closed, and
+ * its call, which ends with it, is not touched again. */
+static void an_answer_past_the_limit_closes_the_asker(void **state) {
+        Bench *bench = *state;
+        char text[96];
+        int fd = client(bench);
+
+        snprintf(text, sizeof(text), "{\"method\":\"t.x.Big\",\"parameters\":{\"n\":%d}}", VARLINK_REPLY_MAX);
+        say(bench, fd, text, strlen(text) + 1);
+        assert_string_equal(hear(bench, fd), "EOF");
+        ask(bench, "{\"method\":\"t.x.Echo\",\"parameters\":{\"a\":7}}", "{\"parameters\":{\"a\":7}}\n");
+        close(fd);
+}
+
 /* Clients that sit there: the first one that idles gives way. */
 static void when_full_the_oldest_idle_one_goes(void **state) {
         Bench *bench = *state;
@@ -582,6 +596,7 @@ int main(void) {
                 TEST(a_call_outlives_the_control),
                 TEST(a_message_has_a_longest_size),
                 TEST(who_does_not_read_is_not_read),
+                TEST(an_answer_past_the_limit_closes_the_asker),
                 TEST(when_full_the_oldest_idle_one_goes),
                 TEST(when_all_are_busy_a_new_one_is_turned_away),
                 TEST(calls_that_wait_are_limited),
