@@ -138,6 +138,10 @@ int once_round(const Settings *settings, bool act) {
         Once once;
         int r = once_init(&once, settings, act);
 
+        if (r == 0 && act && once.state->paused) {
+                log_error("paused: 'vasctl resume', with vas-daemon running, lets it act again");
+                r = -EPERM;
+        }
         if (r == 0) {
                 facts = ask_libvirt(settings);
                 r = facts ? rounds_begin(once.rounds, facts, &request) : -EIO;
@@ -166,7 +170,7 @@ int once_recover(const Settings *settings) {
 
         if (r == 0) {
                 once.state->paused = true;
-                rounds_restore(once.rounds, false, &restored, &failed);
+                r = rounds_restore(once.rounds, false, &restored, &failed);
                 printf("%u thread%s restored, %u could not be; paused until 'vasctl resume'\n", restored,
                        restored == 1 ? "" : "s", failed);
                 if (failed)

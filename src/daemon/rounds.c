@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "util/log.h"
 
@@ -158,6 +159,18 @@ static bool entry_settle(State *state, ThreadState *entry, const CpuSet *mask) {
         return entry->written != SET_NONE || !set_is(pool_get(state->pool, entry->before), mask);
 }
 
+/* We do not hold this thread's mask (any more). The CPU that it had is kept as
+ * a wish; without one the entry is dropped. False: it was. */
+static bool entry_let_go(State *state, ThreadState *entry) {
+        entry->before = entry->range_before = entry->range_then = SET_NONE;
+        entry->written = entry->intended = SET_NONE;
+        entry->drift = 0;
+        if (entry->home >= 0)
+                return true;
+        state_drop(state, entry);
+        return false;
+}
+
 /* Whether the mask is not (any more) the one that we wrote. CPUs that went
  * offline are nobody's doing. */
 static bool entry_differs(const Rounds *rounds, const ThreadState *entry, const CpuSet *mask) {
@@ -183,6 +196,7 @@ static void entry_follow_range(Rounds *rounds, ThreadState *entry, SetId snapsho
                 return;
         if (differs)
                 entry->before = entry->range_before = entry->written = SET_NONE;
+        entry->drift = 0; /* a change seen before libvirt told of the range was no quarrel */
         entry->range_then = entry->before == SET_NONE ? SET_NONE : set_to_state(rounds, snapshot_range);
 }
 
@@ -223,10 +237,9 @@ static void vcpu_annotate(Rounds *rounds, uint32_t index, int64_t now) {
         if (!entry)
                 return;
         const CpuSet *mask = pool_get(&snapshot->pool, vcpu->mask);
-        if (entry->before != SET_NONE && mask && !entry_settle(rounds->state, entry, mask)) {
-                state_drop(rounds->state, entry);
+        if (entry->before != SET_NONE && mask && !entry_settle(rounds->state, entry, mask) &&
+            !entry_let_go(rounds->state, entry))
                 return;
-        }
         bool differs = mask && entry_differs(rounds, entry, mask);
         entry_follow_range(rounds, entry, vcpu->range, differs);
         bool drifted = differs && entry->before != SET_NONE;
@@ -331,11 +344,8 @@ static void rounds_unname_writes(Rounds *rounds) {
         for (unsigned i = state->n_threads; i-- > 0;) {
                 ThreadState *entry = &state->thread[i];
                 entry->intended = SET_NONE;
-                if (entry->before != SET_NONE && entry->written == SET_NONE) {
-                        entry->before = entry->range_before = entry->range_then = SET_NONE;
-                        if (entry->home < 0)
-                                state_drop(state, entry);
-                }
+                if (entry->before != SET_NONE && entry->written == SET_NONE)
+                        entry_let_go(state, entry);
         }
 }
 
@@ -359,7 +369,7 @@ static bool plan_request(const Snapshot *snapshot, const char *reassign, PlanReq
         if (!reassign || strcmp(reassign, "all") == 0)
                 return true;
         for (uint32_t v = 0; v < snapshot->n_vms; v++)
-                if (strcmp(snapshot->vm[v].uuid, reassign) == 0)
+                if (strcasecmp(snapshot->vm[v].uuid, reassign) == 0)
                         ret->vm = (int32_t)v;
         for (uint32_t v = 0; v < snapshot->n_vms && ret->vm < 0; v++)
                 if (strcmp(snapshot->vm[v].name, reassign) == 0)
@@ -461,7 +471,7 @@ static void move_failed(Rounds *rounds, const Move *move, ThreadState *entry, co
         }
         entry->intended = SET_NONE;
         if (entry->written == SET_NONE)
-                state_drop(rounds->state, entry);
+                entry_let_go(rounds->state, entry);
 }
 
 static void rounds_apply_move(Rounds *rounds, const Move *move) {
@@ -492,24 +502,45 @@ static void rounds_apply_move(Rounds *rounds, const Move *move) {
                          "the kernel forbids to change affinities: CAP_SYS_NICE is missing");
                 move_failed(rounds, move, entry, &mask);
                 break;
-        case WRITE_REFUSED:
         case WRITE_RETRY:
+                rounds->retry_soon = true;
+                if (cpuset_is_empty(&mask)) {
+                        /* Written or not: the next look settles it, as after a crash. */
+                        verdict_note_failure(rounds, move);
+                        break;
+                }
+                move_failed(rounds, move, entry, &mask);
+                break;
+        case WRITE_REFUSED:
                 move_failed(rounds, move, entry, &mask);
                 rounds->retry_soon = true;
                 break;
         }
 }
 
-static void rounds_finish(Rounds *rounds) {
+/* All writes are done, or given up. */
+static void rounds_end(Rounds *rounds) {
         int r;
 
         rounds->applying = false;
-        history_commit(rounds->history, rounds->snapshot, &rounds->settings->policy, rounds->plan, rounds_now(rounds));
         rounds->counters.rounds_with_moves++;
         r = state_save(rounds->state, rounds->state_path);
         if (r < 0)
                 snprintf(rounds->trouble, sizeof(rounds->trouble), "can not save %.200s: %s", rounds->state_path,
                          strerror(-r));
+}
+
+static void rounds_finish(Rounds *rounds) {
+        history_commit(rounds->history, rounds->snapshot, &rounds->settings->policy, rounds->plan, rounds_now(rounds));
+        rounds_end(rounds);
+}
+
+/* What stays "intended" is settled by the next round's look. */
+void rounds_cancel(Rounds *rounds) {
+        if (!rounds->applying)
+                return;
+        rounds->plan->n_moves = rounds->next_move; /* what is told of this round is what it did */
+        rounds_end(rounds);
 }
 
 bool rounds_apply_some(Rounds *rounds, int64_t budget_ns) {
@@ -551,28 +582,13 @@ int rounds_try_reassign(Rounds *rounds, const char *scope) {
         return 0;
 }
 
-/* The index of the vCPU with exactly that thread; -1: the snapshot lacks it. */
-static int64_t snapshot_find_thread(const Snapshot *snapshot, const ThreadRef *thread) {
-        for (uint32_t i = 0; i < snapshot->n_vcpus; i++) {
-                const Vcpu *vcpu = &snapshot->vcpu[i];
-                const Vm *vm = &snapshot->vm[vcpu->vm];
-                if (vcpu->tid == thread->tid && vcpu->start_ticks == thread->thread_start_ticks &&
-                    vm->pid == thread->pid && vm->start_ticks == thread->process_start_ticks)
-                        return i;
-        }
-        return -1;
-}
-
 /* The mask that undoes us: what was there before while the range is still the
  * same, else the range; all CPUs, which the kernel clips to the thread's own
  * cpuset, when no range is known. */
 static void restore_mask(const Rounds *rounds, const ThreadState *entry, CpuSet *ret) {
         const CpuSet *range_before = pool_get(rounds->state->pool, entry->range_before);
         const CpuSet *range = pool_get(rounds->state->pool, entry->range_then);
-        int64_t vcpu = rounds->have_view ? snapshot_find_thread(rounds->snapshot, &entry->thread) : -1;
 
-        if (vcpu >= 0 && rounds->snapshot->vcpu[vcpu].range != SET_NONE)
-                range = pool_get(&rounds->snapshot->pool, rounds->snapshot->vcpu[vcpu].range);
         if (set_is(range, range_before))
                 *ret = *pool_get(rounds->state->pool, entry->before);
         else if (range && !cpuset_is_empty(range))
@@ -600,7 +616,7 @@ static bool rounds_restore_thread(Rounds *rounds, ThreadState *entry) {
         return status == WRITE_OK || status == WRITE_STALE || (status == WRITE_REFUSED && !cpuset_is_empty(&found));
 }
 
-void rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, unsigned *ret_failed) {
+int rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, unsigned *ret_failed) {
         State *state = rounds->state;
         unsigned restored = 0, failed = 0;
 
@@ -614,15 +630,14 @@ void rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, uns
                         }
                         restored++;
                 }
-                entry->before = entry->range_before = entry->range_then = SET_NONE;
-                entry->written = entry->intended = SET_NONE;
-                entry->drift = 0;
-                if (!keep_homes || entry->home < 0)
-                        state_drop(state, entry);
+                if (!keep_homes)
+                        entry->home = -1;
+                entry_let_go(state, entry);
         }
         int r = state_save(state, rounds->state_path);
         if (r < 0)
                 log_error("can not save %s: %s", rounds->state_path, strerror(-r));
         *ret_restored = restored;
         *ret_failed = failed;
+        return r;
 }

@@ -72,6 +72,14 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
 /* Applies writes for about budget_ns; true once all are done and the state is saved. */
 bool rounds_apply_some(Rounds *rounds, int64_t budget_ns);
 
+/*
+ * Leaves the writes that are still to be done undone, because nothing may be
+ * written any more (paused, or mode = observe now): saves the state. What has
+ * been written stays; it stands on its own, since a CPU is freed before it is
+ * given. Of a round that is not applying: nothing.
+ */
+void rounds_cancel(Rounds *rounds);
+
 /* Plans a reassignment on what the last round saw and leaves no trace but in
  * trial and trial_snapshot. Returns 0; 1 when that VM is not there. */
 int rounds_try_reassign(Rounds *rounds, const char *scope);
@@ -79,9 +87,9 @@ int rounds_try_reassign(Rounds *rounds, const char *scope);
 /*
  * Gives every thread that we hold its mask from before us. keep_homes: remember
  * where everything was, for the next start; else forget. Works without libvirt
- * and without any round before. Saves the state.
+ * and without any round before. Saves the state: -errno when that failed, else 0.
  */
-void rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, unsigned *ret_failed);
+int rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, unsigned *ret_failed);
 
 /* Forgets the cluster level's topology: the next round reads it again. */
 void rounds_settings_changed(Rounds *rounds);

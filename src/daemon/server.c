@@ -54,6 +54,7 @@ void server_poke(Server *server, bool full) {
 bool server_wait(Server *server, ControlCall *call, const char *reassign, bool dry_run) {
         Waiter waiter = {.call = call,
                          .dry_run = dry_run,
+                         .asked_ns = server_now(server),
                          .until_ns = server_now(server) + WAITER_TIMEOUT_S * SECOND_NS};
 
         if (server->n_waiters == WAITERS_MAX)
@@ -82,12 +83,32 @@ static void server_fail_waiters(Server *server, bool all, const char *reason) {
                 }
 }
 
+/* Whether the newest list was read after the call: a VM that was started, or a
+ * pin that was changed, before the call is in it. */
+static bool server_can_serve(const Server *server, const Waiter *waiter) {
+        return server->facts->taken_at_ns >= waiter->asked_ns;
+}
+
 /* The request that the next round serves: the first reassignment, if any. */
 static Waiter *server_next_reassign(Server *server) {
         for (unsigned i = 0; i < server->n_waiters; i++)
-                if (server->waiter[i].reassign)
+                if (server->waiter[i].reassign && server_can_serve(server, &server->waiter[i]))
                         return &server->waiter[i];
         return NULL;
+}
+
+/* Refuses every call that waits for writes which will not come. */
+static void server_refuse_reassigns(Server *server, const char *reason) {
+        for (unsigned i = server->n_waiters; i-- > 0;)
+                if (server->waiter[i].reassign && !server->waiter[i].dry_run) {
+                        verbs_error(server->waiter[i].call, "Refused", reason);
+                        server_drop_waiter(server, i);
+                }
+}
+
+void server_cancel_round(Server *server, const char *reason) {
+        server_refuse_reassigns(server, reason);
+        rounds_cancel(server->rounds);
 }
 
 static void server_answer_waiters(Server *server) {
@@ -110,23 +131,43 @@ static void server_try_reassign(Server *server, Waiter *waiter) {
         server_drop_waiter(server, (unsigned)(waiter - server->waiter));
 }
 
-static void server_retry_soon(Server *server) {
-        uint64_t now;
+/* Wakes the loop for a source at that time, if it is not to be woken before. */
+static void wake_in_ms(sd_event_source *source, unsigned ms) {
+        int enabled = SD_EVENT_OFF;
 
+        if (sd_event_source_get_enabled(source, &enabled) == 0 &&
+            sd_event_source_set_time_relative(source, ms * UINT64_C(1000)) >= 0)
+                sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* A failure that passes is gone soon; one that stays must not keep us busy. */
+static void server_retry_if_asked(Server *server) {
+        if (!server->rounds->retry_soon) {
+                server->retry_ms = RETRY_MS;
+                return;
+        }
         server->rounds->retry_soon = false;
-        if (sd_event_now(server->event, CLOCK_MONOTONIC, &now) >= 0 &&
-            sd_event_source_set_time(server->retry, now + RETRY_MS * 1000) >= 0)
-                sd_event_source_set_enabled(server->retry, SD_EVENT_ONESHOT);
+        wake_in_ms(server->retry, server->retry_ms);
+        if (server->retry_ms < RETRY_MOST_MS)
+                server->retry_ms *= 2;
 }
 
 /* Asks libvirt again when its list and /proc have come to differ. Once for each
- * difference: one that libvirt knows of is asked for again at the next resync. */
+ * difference: one that libvirt knows of is asked for again at the next resync.
+ * Whatever a VM's process does to its threads, the second time is not at once. */
 static void server_refresh_list(Server *server) {
-        uint32_t now = server->rounds->n_out_of_date, before = server->n_out_of_date;
+        uint32_t count = server->rounds->n_out_of_date, before = server->n_out_of_date;
+        int64_t now = server_now(server);
 
-        server->n_out_of_date = now;
-        if (now > 0 && now != before)
+        server->n_out_of_date = count;
+        if (count == 0 || count == before)
+                return;
+        if (now - server->refreshed_ns < RETRY_MS * MS_NS)
+                wake_in_ms(server->retry, RETRY_MS);
+        else {
+                server->refreshed_ns = now;
                 server_poke(server, true);
+        }
 }
 
 static void server_start_round(Server *server);
@@ -134,8 +175,7 @@ static void server_start_round(Server *server);
 static void server_round_done(Server *server) {
         report_round(server->report, server->rounds);
         server_answer_waiters(server);
-        if (server->rounds->retry_soon)
-                server_retry_soon(server);
+        server_retry_if_asked(server);
         server_refresh_list(server);
         if (server->facts_fresh)
                 server_start_round(server);
@@ -154,21 +194,23 @@ static void server_tell_of_stranger(Server *server) {
                                            : "its mask could not be given back, see taskset(1)");
 }
 
-/* A slice of the writes; more in the next turn of the loop. */
+/* A slice of the writes. The next comes by a timer and not "at once": that would
+ * always go before clients, whose priority is lower. */
 static void server_apply(Server *server) {
         bool done = rounds_apply_some(server->rounds, SLICE_MS * MS_NS);
 
         server_tell_of_stranger(server);
-
-        sd_event_source_set_enabled(server->slice, done ? SD_EVENT_OFF : SD_EVENT_ON);
         if (done)
                 server_round_done(server);
+        else
+                wake_in_ms(server->slice, SLICE_PAUSE_MS);
 }
 
 /* Every call that waits for "a round" is served by the one that starts now. */
 static void server_mark_served(Server *server, Waiter *reassign) {
         for (unsigned i = 0; i < server->n_waiters; i++)
-                if (!server->waiter[i].reassign || &server->waiter[i] == reassign)
+                if (&server->waiter[i] == reassign ||
+                    (!server->waiter[i].reassign && server_can_serve(server, &server->waiter[i])))
                         server->waiter[i].started = true;
 }
 
@@ -230,8 +272,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
         if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN && errno != EINTR)
                 return -errno;
         server_note_link(server);
-        if (link_poked(server->link))
-                link_request(server->link, false);
+        (void)link_poked(server->link); /* the link asks by itself after an event */
         FactList *facts = link_take(server->link);
         if (facts) {
                 fact_list_free(server->facts);
@@ -243,8 +284,9 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
         return 0;
 }
 
-static int on_slice(sd_event_source *source, void *userdata) {
+static int on_slice(sd_event_source *source, uint64_t usec, void *userdata) {
         (void)source;
+        (void)usec;
         server_apply(userdata);
         return 0;
 }
@@ -259,6 +301,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Server *server = userdata;
         int64_t now = server_now(server);
+        (void)usec;
         bool full = now - server->last_full_ns >= FULL_RESYNC_S * SECOND_NS;
 
         if (full)
@@ -267,7 +310,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         /* Libvirt tells all anew; a VM of which it tells something new is then
          * looked at in full, and so is each VM in its turn (see host.h). */
         link_request(server->link, full);
-        int r = sd_event_source_set_time(source, usec + (uint64_t)(server->settings->interval_ns / 1000));
+        int r = sd_event_source_set_time_relative(source, (uint64_t)(server->settings->interval_ns / 1000));
         return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -305,6 +348,8 @@ int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]) {
         warn_if_fixed(fresh->admin_group, server->settings->admin_group, SET_ADMIN_GROUP);
         *server->settings = *fresh;
         log_set_level(server->settings->log_level);
+        if (!server->settings->act)
+                server_cancel_round(server, "mode is observe: nothing is written");
         rounds_settings_changed(server->rounds);
         server_poke(server, true);
         return 0;
@@ -368,7 +413,7 @@ static int server_add_sources(Server *server) {
         if (r >= 0)
                 r = sd_event_source_set_enabled(server->retry, SD_EVENT_OFF);
         if (r >= 0)
-                r = sd_event_add_defer(server->event, &server->slice, on_slice, server);
+                r = sd_event_add_time(server->event, &server->slice, CLOCK_MONOTONIC, UINT64_MAX, 1, on_slice, server);
         if (r >= 0)
                 r = sd_event_source_set_enabled(server->slice, SD_EVENT_OFF);
         if (r >= 0)
@@ -421,8 +466,9 @@ static void server_stop(Server *server) {
                 link_abandon(server->link);
         if (!server->rounds)
                 return;
-        if (!server->settings->restore_on_stop) {
-                log_notice("stopped; bindings are kept (on-stop = keep)");
+        if (server->state->paused || !server->settings->restore_on_stop) {
+                rounds_cancel(server->rounds);
+                log_notice("stopped; bindings are kept (%s)", server->state->paused ? "paused" : "on-stop = keep");
                 return;
         }
         rounds_restore(server->rounds, true, &restored, &failed);
@@ -451,6 +497,7 @@ int server_run(const Options *options, Settings *settings) {
         Server server = {.options = options, .settings = settings, .notify_fd = -1, .lock_fd = -1};
         int r;
 
+        server.retry_ms = RETRY_MS;
         server.started_ns = server.last_full_ns = server_now(&server);
         r = server_start(&server);
         if (r >= 0) {

@@ -24,7 +24,9 @@ enum {
         WAITER_TIMEOUT_S = 30,
         FULL_RESYNC_S = 30,
         SLICE_MS = 10,
-        RETRY_MS = 500,
+        RETRY_MS = 500,        /* doubled while rounds keep asking for one, up to: */
+        RETRY_MOST_MS = 32000,
+        SLICE_PAUSE_MS = 1,    /* between two slices: others have their turn */
 };
 
 /* A call that is answered after a round. */
@@ -33,6 +35,7 @@ typedef struct Waiter {
         char *reassign;    /* NULL: any round will do; else "all", a UUID or a name */
         bool dry_run;
         bool started;      /* its round is being applied */
+        int64_t asked_ns;  /* only a list taken later can serve it */
         int64_t until_ns;
 } Waiter;
 
@@ -55,6 +58,8 @@ typedef struct Server {
         bool full_asked;   /* the next round takes nothing from a cache */
         uint32_t n_out_of_date; /* as the last round found it */
         bool ever_up;
+        unsigned retry_ms; /* until the next retry */
+        int64_t refreshed_ns; /* when a list was last asked for because /proc differed */
         sd_event *event;
         sd_event_source *timer, *retry, *slice;
         int notify_fd, lock_fd;
@@ -72,6 +77,8 @@ void server_poke(Server *server, bool full);
 bool server_wait(Server *server, ControlCall *call, const char *reassign, bool dry_run);
 /* Whether rounds write. */
 bool server_acts(const Server *server);
+/* Leaves the writes under way undone; calls that wait for them are refused. */
+void server_cancel_round(Server *server, const char *reason);
 /* Reads the settings again (SIGHUP). 0 or negative with one line in ret_why. */
 int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]);
 void server_view(const Server *server, View *ret);

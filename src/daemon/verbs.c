@@ -26,7 +26,7 @@ void verbs_error(ControlCall *call, const char *name, const char *reason) {
         char error[128];
 
         snprintf(error, sizeof(error), VAS_INTERFACE ".%s", name);
-        control_error(call, error, json_pack("{s:s}", "reason", reason));
+        control_error(call, error, json_pack("{s:o}", "reason", view_text(reason)));
 }
 
 static void reply(const Request *request, json_t *parameters) {
@@ -128,9 +128,9 @@ static json_t *status_libvirt(const Server *server) {
         if (status.version)
                 snprintf(version, sizeof(version), "%lu.%lu.%lu", status.version / 1000000,
                          status.version / 1000 % 1000, status.version % 1000);
-        return json_pack("{s:s, s:s, s:f, s:s, s:s, s:o}", "uri", status.uri, "state",
+        return json_pack("{s:o, s:s, s:f, s:o, s:s, s:o}", "uri", view_text(status.uri), "state",
                          link_state_name(status.state), "since_s", (double)(now - status.since_ns) / SECOND_NS,
-                         "error", status.error, "version", version, "asked_s",
+                         "error", view_text(status.error), "version", version, "asked_s",
                          status.asked_at_ns ? json_real((double)(now - status.asked_at_ns) / SECOND_NS)
                                             : json_null());
 }
@@ -143,7 +143,7 @@ static void warn(json_t *warnings, const char *format, ...) {
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        json_array_append_new(warnings, json_string(text));
+        json_array_append_new(warnings, view_text(text));
 }
 
 static void warn_of_link(const Server *server, json_t *warnings) {
@@ -441,6 +441,8 @@ static void set_paused(const Request *request, bool paused) {
         char text[256];
 
         server->state->paused = paused;
+        if (paused)
+                server_cancel_round(server, "paused: 'vasctl resume' lets the daemon act again");
         int r = state_save(server->state, server->paths.state);
         if (r < 0) {
                 server->state->paused = before;
@@ -463,9 +465,17 @@ static void verb_recover(const Request *request) {
         unsigned restored, failed;
 
         server->state->paused = true;
-        rounds_restore(server->rounds, false, &restored, &failed);
+        server_cancel_round(server, "recovered and paused: 'vasctl resume' lets the daemon act again");
+        int r = rounds_restore(server->rounds, false, &restored, &failed);
         log_notice("recovered: %u threads restored, %u could not be; paused until 'vasctl resume'", restored, failed);
         server_poke(server, true);
+        if (r < 0) {
+                char text[256];
+                snprintf(text, sizeof(text), "%u threads restored, but the state can not be saved: %s", restored,
+                         strerror(-r));
+                verbs_error(request->call, "Failed", text);
+                return;
+        }
         control_reply(request->call, json_pack("{s:i, s:i}", "restored", (int)restored, "failed", (int)failed));
 }
 

@@ -34,3 +34,6 @@ json_t *view_explain(const View *view, uint32_t vm, int64_t credits_milli);
 /* VSched's JSON for VM vm, -1 for all: an object by UUID. VMs without a vCPU
  * that owns a CPU are left out. */
 json_t *view_affinity(const View *view, int vm);
+
+/* A string value of any bytes: what is not UTF-8 becomes U+FFFD. NULL: no memory. */
+json_t *view_text(const char *text);

@@ -30,8 +30,6 @@ void view_vm_allowed(const View *view, uint32_t vm, CpuSet *ret);
 /* Thread ids of the VM's iothreads. */
 json_t *view_io_threads(const View *view, uint32_t vm);
 
-/* A string value of any bytes: what is not UTF-8 becomes U+FFFD. NULL: no memory. */
-json_t *view_text(const char *text);
 json_t *view_cpulist(const CpuSet *set);
 
 /* What would help the VM: a sentence, NULL when nothing is wanted. *ret_reassign:

@@ -493,6 +493,101 @@ static void test_failed_observation_keeps_everything(void **state) {
         assert_string_equal(place->rounds->trouble, "");
 }
 
+/* Paused in the middle: what is written stays, nothing more is written. */
+static void test_cancelled_round_writes_no_more(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 6, 0, 15);
+        CpuSet first[MODEL_VCPUS];
+
+        masks_of(a, first);
+        assert_int_equal(begin(place, true, NULL), 0);
+        rounds_apply_some(place->rounds, 0);
+        rounds_apply_some(place->rounds, 0);
+        rounds_cancel(place->rounds);
+        assert_true(rounds_apply_some(place->rounds, 1));
+        assert_int_equal(place->rounds->plan->n_moves, 2);
+        daemon_crash(place);
+        daemon_start(place);
+        assert_int_equal(begin(place, false, NULL), 0);
+        assert_true(rounds_apply_some(place->rounds, 1));
+        assert_int_equal(place->host.writes, 2);
+        assert_int_equal(round_run(place), 4);
+        assert_exclusive(place);
+        assert_int_equal(daemon_stop(place, true), 0);
+        assert_masks(a, first);
+        daemon_start(place);
+}
+
+/* A crash before the first write does not cost the CPU from before the stop. */
+static void test_home_outlives_a_crash(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 4, 0, 15), *b = model_start(&place->host, "b", 2, 0, 15);
+        CpuSet ours[MODEL_VCPUS];
+
+        round_run(place);
+        masks_of(b, ours);
+        model_destroy(a); /* b would be placed elsewhere now, were it new */
+        round_run(place);
+        assert_int_equal(daemon_stop(place, true), 0);
+        daemon_start(place);
+        assert_int_equal(begin(place, true, NULL), 0);
+        daemon_crash(place);
+        daemon_start(place);
+        assert_int_equal(round_run(place), 2);
+        assert_masks(b, ours);
+}
+
+/* A write of which nobody knows whether it happened is ours if it did. */
+static void test_unknown_write_is_settled(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 2, 0, 15);
+
+        place->host.next_status[0] = WRITE_RETRY;
+        place->host.n_next = 1;
+        assert_int_equal(begin(place, true, NULL), 0);
+        SetId mask = place->rounds->plan->move[0].mask;
+        uint32_t vcpu = place->rounds->plan->move[0].vcpu;
+        a->thread[vcpu].mask = *pool_get(&place->rounds->snapshot->pool, mask); /* it did */
+        while (!rounds_apply_some(place->rounds, 1))
+                ;
+        assert_true(place->rounds->retry_soon);
+        daemon_crash(place);
+        daemon_start(place);
+        assert_int_equal(round_run(place), 0);
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_PLACED);
+        assert_int_equal(daemon_stop(place, true), 0);
+        assert_int_equal(cpuset_count(&a->thread[vcpu].mask), 16);
+        daemon_start(place);
+}
+
+/* The mask changes before libvirt tells of the range, each time: no quarrel. */
+static void test_early_sight_of_a_pin_is_no_quarrel(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 2, 0, 15);
+
+        round_run(place);
+        for (unsigned i = 0; i < 4; i++) {
+                unsigned first = i % 2 ? 0 : 4;
+                a->thread[0].mask = (CpuSet){};
+                cpuset_add_range(&a->thread[0].mask, first, first + 7);
+                round_run(place);
+                model_vcpupin(a, 0, first, first + 7);
+                round_run(place);
+                assert_int_equal(verdict_of(place, "a")->kind, VERDICT_PLACED);
+                assert_exclusive(place);
+        }
+}
+
+static void test_uuid_in_any_case(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 1, 0, 15);
+
+        strcpy(a->uuid, "abcdef00-0000-0000-0000-000000000001");
+        assert_int_equal(begin(place, true, "ABCDEF00-0000-0000-0000-000000000001"), 0);
+        while (!rounds_apply_some(place->rounds, 1))
+                ;
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -519,6 +614,11 @@ int main(void) {
                 TEST(test_reassign_scope),
                 TEST(test_trial_leaves_no_trace),
                 TEST(test_failed_observation_keeps_everything),
+                TEST(test_cancelled_round_writes_no_more),
+                TEST(test_home_outlives_a_crash),
+                TEST(test_unknown_write_is_settled),
+                TEST(test_early_sight_of_a_pin_is_no_quarrel),
+                TEST(test_uuid_in_any_case),
         };
 
         return cmocka_run_group_tests_name("daemon/rounds", tests, NULL, NULL);
