@@ -175,9 +175,10 @@ static WriteStatus write_and_look(RealHost *host, const ThreadRef *thread, int t
                         host->has_stranger |= affinity_widen_stranger(thread->tid, mask, &host->stranger);
                 return WRITE_STALE;
         }
+        if (read == 0)
+                *ret_mask = found;
         if (check < 0 || read < 0)
                 return status_of(check < 0 ? check : read);
-        *ret_mask = found;
         if (written < 0)
                 return status_of(written);
         return cpuset_equal(&found, mask) ? WRITE_OK : WRITE_REFUSED;

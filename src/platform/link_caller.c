@@ -9,7 +9,8 @@
  * that a VM's start never waits for a resync of two thousand others.
  *
  * The first event after a quiet time is served at once. In a storm the thread
- * rests for twice the time that the last list took.
+ * rests for twice the time that the last list took; so it does between quick
+ * requests, which any local user may cause.
  *
  * No event tells of vCPUs that came or went (`virsh setvcpus --live`): each
  * quick request asks a few VMs, taking turns, how many they have.
@@ -45,7 +46,7 @@ typedef struct Caller {
         bool full_pending;     /* a full list is owed */
         int64_t back_off_ns;   /* to wait after the next failure */
         int64_t not_before_ns; /* after a failure: nothing is tried before */
-        int64_t rest_until_ns; /* events are not served before */
+        int64_t rest_until_ns; /* events and quick requests are not served before */
 } Caller;
 
 static void failed(Caller *caller) {
@@ -80,9 +81,9 @@ static void wait_until(Link *link, int64_t until_ns) {
 static int64_t work_due_ns(const Caller *caller, const LinkWork *work) {
         if (work->quit || work->lost)
                 return 0;
-        if (work->quick || work->full || caller->full_pending)
+        if (work->full || caller->full_pending)
                 return caller->not_before_ns;
-        if (!work->event)
+        if (!work->event && !work->quick)
                 return -1;
         return caller->not_before_ns > caller->rest_until_ns ? caller->not_before_ns : caller->rest_until_ns;
 }
