@@ -131,12 +131,13 @@ static void server_try_reassign(Server *server, Waiter *waiter) {
         server_drop_waiter(server, (unsigned)(waiter - server->waiter));
 }
 
-/* Wakes the loop for a source at that time, if it is not to be woken before. */
-static void wake_in_ms(sd_event_source *source, unsigned ms) {
+/* Wakes the loop for a source so long from now (and not from when the loop last
+ * looked at the clock), if it is not to be woken before. */
+static void wake_in_ms(const Server *server, sd_event_source *source, unsigned ms) {
+        uint64_t at = (uint64_t)(server_now(server) / 1000) + ms * UINT64_C(1000);
         int enabled = SD_EVENT_OFF;
 
-        if (sd_event_source_get_enabled(source, &enabled) == 0 &&
-            sd_event_source_set_time_relative(source, ms * UINT64_C(1000)) >= 0)
+        if (sd_event_source_get_enabled(source, &enabled) == 0 && sd_event_source_set_time(source, at) >= 0)
                 sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -147,7 +148,7 @@ static void server_retry_if_asked(Server *server) {
                 return;
         }
         server->rounds->retry_soon = false;
-        wake_in_ms(server->retry, server->retry_ms);
+        wake_in_ms(server, server->retry, server->retry_ms);
         if (server->retry_ms < RETRY_MOST_MS)
                 server->retry_ms *= 2;
 }
@@ -163,7 +164,7 @@ static void server_refresh_list(Server *server) {
         if (count == 0 || count == before)
                 return;
         if (now - server->refreshed_ns < RETRY_MS * MS_NS)
-                wake_in_ms(server->retry, RETRY_MS);
+                wake_in_ms(server, server->retry, RETRY_MS);
         else {
                 server->refreshed_ns = now;
                 server_poke(server, true);
@@ -194,16 +195,18 @@ static void server_tell_of_stranger(Server *server) {
                                            : "its mask could not be given back, see taskset(1)");
 }
 
-/* A slice of the writes. The next comes by a timer and not "at once": that would
- * always go before clients, whose priority is lower. */
+/* A slice of the writes. The next comes when no client has anything to say, but
+ * soon also if they never end. */
 static void server_apply(Server *server) {
         bool done = rounds_apply_some(server->rounds, SLICE_MS * MS_NS);
 
         server_tell_of_stranger(server);
+        sd_event_source_set_enabled(server->slice, done ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+        sd_event_source_set_enabled(server->slice_due, SD_EVENT_OFF);
         if (done)
                 server_round_done(server);
         else
-                wake_in_ms(server->slice, SLICE_PAUSE_MS);
+                wake_in_ms(server, server->slice_due, SLICE_PAUSE_MS);
 }
 
 /* Every call that waits for "a round" is served by the one that starts now. */
@@ -284,7 +287,13 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
         return 0;
 }
 
-static int on_slice(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_slice(sd_event_source *source, void *userdata) {
+        (void)source;
+        server_apply(userdata);
+        return 0;
+}
+
+static int on_slice_due(sd_event_source *source, uint64_t usec, void *userdata) {
         (void)source;
         (void)usec;
         server_apply(userdata);
@@ -399,6 +408,19 @@ static int server_listen(Server *server) {
         return r;
 }
 
+static int server_add_slices(Server *server) {
+        int r = sd_event_add_defer(server->event, &server->slice, on_slice, server);
+
+        if (r >= 0)
+                r = sd_event_source_set_enabled(server->slice, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_source_set_priority(server->slice, SD_EVENT_PRIORITY_IDLE);
+        if (r >= 0)
+                r = sd_event_add_time(server->event, &server->slice_due, CLOCK_MONOTONIC, UINT64_MAX, 1, on_slice_due,
+                                      server);
+        return r < 0 ? r : sd_event_source_set_enabled(server->slice_due, SD_EVENT_OFF);
+}
+
 static int server_add_sources(Server *server) {
         uint64_t now;
         int r = sd_event_now(server->event, CLOCK_MONOTONIC, &now);
@@ -413,9 +435,7 @@ static int server_add_sources(Server *server) {
         if (r >= 0)
                 r = sd_event_source_set_enabled(server->retry, SD_EVENT_OFF);
         if (r >= 0)
-                r = sd_event_add_time(server->event, &server->slice, CLOCK_MONOTONIC, UINT64_MAX, 1, on_slice, server);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(server->slice, SD_EVENT_OFF);
+                r = server_add_slices(server);
         if (r >= 0)
                 r = sd_event_add_signal(server->event, NULL, SIGTERM, NULL, NULL);
         if (r >= 0)
@@ -482,6 +502,7 @@ static void server_done(Server *server) {
         sd_event_source_unref(server->timer);
         sd_event_source_unref(server->retry);
         sd_event_source_unref(server->slice);
+        sd_event_source_unref(server->slice_due);
         sd_event_unref(server->event);
         rounds_free(server->rounds);
         report_free(server->report);

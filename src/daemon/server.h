@@ -23,10 +23,10 @@ enum {
         WAITERS_MAX = 128,
         WAITER_TIMEOUT_S = 30,
         FULL_RESYNC_S = 30,
-        SLICE_MS = 10,
+        SLICE_MS = 20,
         RETRY_MS = 500,        /* doubled while rounds keep asking for one, up to: */
         RETRY_MOST_MS = 32000,
-        SLICE_PAUSE_MS = 1,    /* between two slices: others have their turn */
+        SLICE_PAUSE_MS = 20,   /* at most, between two slices: clients have their turn */
 };
 
 /* A call that is answered after a round. */
@@ -61,7 +61,7 @@ typedef struct Server {
         unsigned retry_ms; /* until the next retry */
         int64_t refreshed_ns; /* when a list was last asked for because /proc differed */
         sd_event *event;
-        sd_event_source *timer, *retry, *slice;
+        sd_event_source *timer, *retry, *slice, *slice_due;
         int notify_fd, lock_fd;
         int64_t last_full_ns, started_ns;
         unsigned n_waiters;

@@ -4,6 +4,8 @@
  * Preloaded into the daemon under test: notes each affinity mask that it sets,
  * on any thread but its own, as a line in the file named by VAS_COUNT_WRITES:
  * the thread, and when the call had returned (CLOCK_REALTIME, nanoseconds).
+ * VAS_WRITE_DELAY_MS: each call then takes so much longer, as the kernel does
+ * for threads that are running on busy CPUs.
  */
 
 #include <dlfcn.h>
@@ -30,6 +32,9 @@ int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *mask)
                 dprintf(fd, "%d %lld\n", (int)tid, now.tv_sec * 1000000000LL + now.tv_nsec);
                 close(fd);
         }
+        const char *delay = getenv("VAS_WRITE_DELAY_MS");
+        if (tid != 0 && delay != NULL)
+                usleep((useconds_t)atoi(delay) * 1000);
         errno = error;
         return result;
 }

@@ -3,6 +3,8 @@
 """Crashes, stops, restarts, recover, and VMs that are saved or resized."""
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from lab import UNPLUG, case, check, cpu_list, equal, main, wait_until
 from lab.sandbox import LAB
@@ -159,6 +161,72 @@ def pause(lab):
     equal((vm.masks(), late.masks()), (masks, {0: frozenset(lab.cpus)}), "masks")
     lab.vasctl("resume")
     wait_until(late.is_placed, SOON)
+
+
+@case("a stop while paused keeps the bindings, and the next start too")
+def pause_stop(lab):
+    vm = lab.vm("a").start()
+    lab.daemon.start()
+    wait_until(vm.is_placed, SOON)
+    masks = vm.masks()
+    lab.vasctl("pause")
+    lab.daemon.stop()
+    equal(vm.masks(), masks, "masks after the stop")
+    equal(lab.daemon.run("--oneshot").code, 1, "exit code of --oneshot while paused")
+    lab.daemon.start()
+    some_rounds(lab)
+    equal((lab.daemon.writes(), vm.masks()), ([], masks), "writes and masks after the start")
+    equal(lab.vasctl("resume").code, 0, "exit code")
+    lab.daemon.stop()
+    equal(vm.masks(), {0: frozenset(lab.cpus)}, "masks after a stop that is not paused")
+
+
+def half_applied(lab):
+    """A VM of which one vCPU has been written, and the daemon is at it."""
+    vm = lab.vm("a", vcpus=2, cpuset=cpu_list(lab.pair()))
+    lab.daemon.start(write_delay_ms=1000)
+    vm.start()
+    wait_until(lambda: len(lab.daemon.writes()) == 1, 2)
+    return vm
+
+
+@case("pause while masks are being written: answered between two writes, the rest is left")
+def pause_between(lab):
+    vm = half_applied(lab)
+    equal(lab.vasctl("pause").code, 0, "exit code")
+    equal(len(lab.daemon.writes()), 1, "writes when it was answered")
+    some_rounds(lab)
+    equal(len(lab.daemon.writes()), 1, "writes some rounds later")
+    equal(len(vm.cpus()), 1, "vCPUs with a CPU")
+    lab.vasctl("resume")
+    wait_until(vm.is_placed, 3)
+
+
+@case("recover while masks are being written: what was written is undone, no more is")
+def recover_between(lab):
+    vm = half_applied(lab)
+    equal(lab.vasctl("opt", "recover").code, 0, "exit code")
+    pair = frozenset(lab.pair())
+    equal(vm.masks(), {0: pair, 1: pair}, "masks when it was answered")
+    some_rounds(lab)
+    equal(vm.masks(), {0: pair, 1: pair}, "masks some rounds later")
+
+
+@case("a reassignment that waits for writes is refused by a pause")
+def reassign_paused(lab):
+    vm = half_applied(lab)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(lab.vasctl, "reassign", "all")
+        time.sleep(0.2)  # it has asked; nobody answers during a write
+        lab.vasctl("pause")
+        equal(asked.result().code, 1, "exit code")
+    equal(len(vm.cpus()), 1, "vCPUs with a CPU")
+
+
+@case("a connection URI that is no text does not cost the answer to status")
+def status_of_bad_uri(lab):
+    lab.daemon.start("--connect", b"qemu+unix:///system?socket=/nowhere/\xff", wait=False)
+    wait_until(lambda: lab.vasctl("status", "--json").code == 0, 3)
 
 
 @case("a VM that is saved and restored is placed again")

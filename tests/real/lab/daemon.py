@@ -52,6 +52,7 @@ class Daemon:
         self.ctl = self._install(build, "src/ctl/vasctl")
         self.counter = self._install(build, "tests/real/count_writes.so")
         self.process = None
+        self.write_delay_ms = 0
 
     @staticmethod
     def _install(build, path):
@@ -64,9 +65,11 @@ class Daemon:
             shutil.copy(source, bin_dir)
         return os.path.join(bin_dir, os.path.basename(path))
 
-    def start(self, *options, settings=None, before=(), wait=True):
+    def start(self, *options, settings=None, before=(), wait=True, write_delay_ms=0):
         """Starts it and waits for its first round. before: a command that runs
-        it, such as setpriv and its options."""
+        it, such as setpriv and its options. write_delay_ms: by so much each of
+        its writes is slower."""
+        self.write_delay_ms = write_delay_ms
         self.configure(settings)
         self.process = self._spawn(list(before) + [self.program, "start", "server", *options])
         if wait:
@@ -90,6 +93,7 @@ class Daemon:
 
     def _environment(self):
         return dict(os.environ, LD_PRELOAD=self.counter, VAS_COUNT_WRITES=WRITES,
+                    VAS_WRITE_DELAY_MS=str(self.write_delay_ms),
                     ASAN_OPTIONS="verify_asan_link_order=0")
 
     def _spawn(self, command):
