@@ -5,6 +5,7 @@
 #   make demo      see it work on small virtual machines of its own (root)
 #   make check     every test; the last line says "N passed, N failed" (root)
 #   make           build
+#   make check-vhost   on an emulated host of 64 CPUs: some minutes (root)
 #   make unit      the tests that take seconds, for the developer's loop
 #   make install   PREFIX=/usr DESTDIR=...
 #
@@ -20,7 +21,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo check unit real slow bench install lint clean check-clang
+.PHONY: all deps demo check check-vhost unit real slow bench install lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -38,6 +39,10 @@ demo: deps all
 check: deps all check-clang
 	@tools/run-tests $(BUILD) --no-suite slow
 
+# Nothing is installed for it: its kernel is unpacked into the build directory.
+check-vhost: deps all
+	@tools/run-tests $(BUILD) --suite vhost
+
 unit: all
 	@tools/run-tests $(BUILD) --suite unit
 
@@ -46,7 +51,7 @@ real: all
 
 # What takes minutes to an hour.
 slow: all
-	@tools/run-tests $(BUILD) --suite slow
+	@tools/run-tests $(BUILD) --suite slow --no-suite vhost
 
 check-clang:
 	@if command -v $(CLANG) >/dev/null; then \

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A 64-CPU host, emulated: 2 packages, 4 NUMA nodes, 16 L3 clusters of 4 CPUs.
+
+Nothing is installed for it. The kernel and a static busybox are unpacked from
+their packages into the build directory; the guest's file system is the build
+host's own, read-only over virtio-9p. So what runs in there is this machine's
+libvirtd and QEMU, and the programs that were just built.
+
+The guest's console goes to a file, its second serial port to our stdout.
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+from cpio import Archive
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+MODULES = ["drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
+           "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci", "fs/netfs/netfs",
+           "fs/fscache/fscache", "net/9p/9pnet", "net/9p/9pnet_virtio", "fs/9p/9p", "fs/overlayfs/overlay"]
+MEMORY_MIB = 6144
+CONSOLE_LINES = 40
+
+
+class Missing(Exception):
+    """Why the emulated host can not be had on this machine."""
+
+
+class Host:
+    """Prepares an emulated host in a directory of the build directory."""
+
+    def __init__(self, build, scenario):
+        self.build = os.path.abspath(build)
+        self.place = os.path.join(self.build, "vhost")
+        self.scenario = scenario
+        self.results = os.path.join(self.place, scenario)
+        self.console = os.path.join(self.results, "console.log")
+
+    # ---- what it is made of
+
+    def check_machine(self):
+        if os.uname().machine != "x86_64":
+            raise Missing("the emulated host is x86-64, as its file system's programs must be")
+        for program in ("qemu-system-x86_64", "libvirtd", "virsh"):
+            if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+                raise Missing("%s is not installed" % program)
+
+    def _unpack(self, package):
+        """A package's files, from its archive, in a directory of their own."""
+        target = os.path.join(self.place, "packages", package)
+        if os.path.isdir(target):
+            return target
+        if not shutil.which("apt-get"):
+            raise Missing("%s can only be had with apt" % package)
+        debs = target + ".download"
+        shutil.rmtree(debs, ignore_errors=True)
+        os.makedirs(debs)
+        fetch = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package]
+        if subprocess.run(fetch, cwd=debs, capture_output=True, check=False).returncode != 0:
+            subprocess.run(["apt-get", "-q", "update"], capture_output=True, check=False)
+            done = subprocess.run(fetch, cwd=debs, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise Missing("apt-get download %s: %s" % (package, done.stderr.strip()[-200:]))
+        (deb,) = glob.glob(debs + "/*.deb")
+        subprocess.run(["dpkg-deb", "-x", deb, debs + "/files"], check=True)
+        os.rename(debs + "/files", target)
+        shutil.rmtree(debs)
+        return target
+
+    @staticmethod
+    def _kernel_package():
+        """linux-image-amd64 is empty: the kernel is what it depends on."""
+        done = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, check=False)
+        for line in done.stdout.splitlines():
+            if "Depends: linux-image-" in line:
+                return line.split()[-1]
+        raise Missing("apt knows no linux-image-amd64")
+
+    def find_kernel(self):
+        known = glob.glob(os.path.join(self.place, "packages", "linux-image-*-amd64"))
+        return known[0] if known else self._unpack(self._kernel_package())
+
+    def _write_stage(self):
+        """What is laid over the build host's files: the installed programs."""
+        stage = os.path.join(self.results, "stage")
+        shutil.rmtree(stage, ignore_errors=True)
+        subprocess.run([os.environ.get("MESON", "meson"), "install", "-C", self.build, "--no-rebuild", "--quiet",
+                        "--destdir", stage], check=True, stdout=subprocess.DEVNULL)
+        shutil.copy(os.path.join(self.build, "tests/vhost/vhost-look"), stage + "/usr/bin")
+        os.makedirs(stage + "/usr/lib/vhost")
+        shutil.copy(os.path.join(self.build, "tests/vhost/die_in_write.so"), stage + "/usr/lib/vhost")
+        return stage
+
+    def _write_initramfs(self, kernel, settings):
+        archive = Archive()
+        busybox = self._unpack("busybox-static") + "/bin/busybox"
+        for name, path, mode in (("init", HERE + "/init.sh", 0o755), ("bin/busybox", busybox, 0o755)):
+            with open(path, "rb") as f:
+                archive.add_file(name, f.read(), mode)
+        (modules,) = glob.glob(kernel + "/lib/modules/*/kernel")
+        for module in MODULES:
+            with open("%s/%s.ko" % (modules, module), "rb") as f:
+                archive.add_file("modules/%s.ko" % os.path.basename(module), f.read())
+        archive.add_file("settings", settings.encode())
+        path = os.path.join(self.results, "initramfs.gz")
+        archive.write(path)
+        return path
+
+    def _init(self):
+        script = "%s/scenario_%s.py" % (HERE, self.scenario)
+        return "/bin/sh %s/guest-init.sh %s %s" % (HERE, script, self.build)
+
+    def prepare(self):
+        """Returns QEMU's command line."""
+        self.check_machine()
+        os.makedirs(self.results, exist_ok=True)
+        kernel = self.find_kernel()
+        settings = 'MODULES="%s"\nINIT="%s"\n' % (" ".join(map(os.path.basename, MODULES)), self._init())
+        initramfs = self._write_initramfs(kernel, settings)
+        (image,) = glob.glob(kernel + "/boot/vmlinuz-*")
+        return self._command(image, initramfs, self._write_stage())
+
+    def _command(self, image, initramfs, stage):
+        command = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi",
+                   "-cpu", "Skylake-Server,vendor=GenuineIntel", "-m", "%dM" % MEMORY_MIB,
+                   "-smp", "64,sockets=2,dies=8,cores=4,threads=1"]
+        for node in range(4):
+            command += ["-object", "memory-backend-ram,id=m%d,size=%dM" % (node, MEMORY_MIB // 4),
+                        "-numa", "node,nodeid=%d,cpus=%d-%d,memdev=m%d" % (node, node * 16, node * 16 + 15, node)]
+        for tag, path, access in (("root", "/", ",readonly=on"), ("stage", stage, ",readonly=on"),
+                                  ("results", self.results, "")):
+            command += ["-fsdev", "local,id=%s,path=%s,security_model=none,multidevs=remap%s" % (tag, path, access),
+                        # Legacy devices do not work with this many CPUs.
+                        "-device", "virtio-9p-pci,fsdev=%s,mount_tag=%s,disable-legacy=on" % (tag, tag)]
+        return command + ["-nodefaults", "-display", "none", "-no-reboot", "-kernel", image, "-initrd", initramfs,
+                          "-append", "console=ttyS0 panic=-1 mitigations=off nokaslr quiet init_on_alloc=0 numa_balancing=disable "
+                          "transparent_hugepage=never lsm= audit=0",
+                          "-serial", "file:" + self.console, "-serial", "stdio"]
+
+    # ---- running it
+
+    def run(self, limit, say=None):
+        """Boots it and passes its lines on. Returns (exit status, timed out)."""
+        say = say or (lambda line: print(line, flush=True))
+        command = self.prepare()
+        open(self.console, "w", encoding="ascii").close()
+        machine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=open(self.results + "/qemu.log", "w", encoding="utf-8"))
+        expired = threading.Event()
+
+        def end():
+            expired.set()
+            machine.kill()
+
+        timer = threading.Timer(limit, end)
+        timer.start()
+        try:
+            for line in machine.stdout:
+                say(line.decode("utf-8", "replace").rstrip("\r\n"))
+            return machine.wait(), expired.is_set()
+        finally:
+            timer.cancel()
+            machine.kill()
+            machine.wait()
+
+    def last_words(self):
+        """The end of its console, for whoever must find out what happened."""
+        with open(self.console, encoding="utf-8", errors="replace") as f:
+            return [line.rstrip() for line in f][-CONSOLE_LINES:]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Judges a placement from what the kernel says, without the daemon's planner: who
+is on which CPU, and the fewest clusters that a VM's range would allow.
+"""
+
+from lab.tap import Wrong
+from lab.threads import cpu_list
+
+
+class Topology:
+    """Clusters and nodes as sets of CPUs."""
+
+    def __init__(self, clusters, nodes):
+        self.clusters = [frozenset(c) for c in clusters]
+        self.nodes = [frozenset(n) for n in nodes]
+        self.cpus = frozenset().union(*self.nodes)
+
+    def span(self, cpus):
+        """(nodes, clusters) that these CPUs touch."""
+        cpus = set(cpus)
+        return (sum(bool(n & cpus) for n in self.nodes), sum(bool(c & cpus) for c in self.clusters))
+
+    @staticmethod
+    def _fewest(sets, count):
+        """How many of these sets hold count CPUs, the largest first."""
+        used = 0
+        for size in sorted(map(len, sets), reverse=True):
+            if count <= 0:
+                break
+            count -= size
+            used += 1
+        return used
+
+    def minimum(self, vcpus, allowed):
+        """(nodes, clusters): in one node, if one node can hold it."""
+        allowed = frozenset(allowed)
+        fitting = [n & allowed for n in self.nodes if len(n & allowed) >= vcpus]
+        if fitting:
+            return 1, min(self._fewest([c & n for c in self.clusters], vcpus) for n in fitting)
+        return (self._fewest([n & allowed for n in self.nodes], vcpus),
+                self._fewest([c & allowed for c in self.clusters], vcpus))
+
+    def free_by_cluster(self, taken):
+        """[[free CPUs of each cluster] of each node], largest first."""
+        return [sorted((len(c - taken) for c in self.clusters if c <= n), reverse=True) for n in self.nodes]
+
+
+def owned(threads):
+    """{CPU: "VM/vCPU"} of vCPUs on one CPU; a CPU that two have is an error."""
+    owners = {}
+    for vm, vcpus in threads.items():
+        for number, thread in vcpus.items():
+            if thread.cpu is None:
+                continue
+            who = "%s/%d" % (vm, number)
+            if thread.cpu in owners:
+                raise Wrong("CPU %d is %s's and %s's" % (thread.cpu, owners[thread.cpu], who))
+            owners[thread.cpu] = who
+    return owners
+
+
+def strayed(topology, vms, threads):
+    """What is not as every round must leave it: a vCPU not on one CPU, or on
+    one outside of its range, or of a VM that nobody sees."""
+    wrong = []
+    for vm in vms.values():
+        vcpus = threads.get(vm.name, {})
+        if len(vcpus) != vm.vcpus:
+            wrong.append("%s: %d of %d vCPU threads" % (vm.name, len(vcpus), vm.vcpus))
+        for number, thread in sorted(vcpus.items()):
+            legal = {int(vm.pins[number])} if number in vm.pins else vm.range or topology.cpus
+            if thread.cpu is None:
+                wrong.append("%s/%d may run on %s" % (vm.name, number, cpu_list(thread.mask)))
+            elif thread.cpu not in legal:
+                wrong.append("%s/%d is on %d, outside of %s" % (vm.name, number, thread.cpu, cpu_list(legal)))
+    return wrong
+
+
+def spread(topology, vms, threads, online=None):
+    """{VM: (span, minimum)} of those that span more than their range needs."""
+    found = {}
+    for vm in vms.values():
+        if vm.pins:
+            continue
+        cpus = [t.cpu for t in threads.get(vm.name, {}).values()]
+        span = topology.span(cpus)
+        minimum = topology.minimum(vm.vcpus, (vm.range or topology.cpus) & (online or topology.cpus))
+        if span > minimum:
+            found[vm.name] = (span, minimum)
+    return found

@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Runs a scenario on an emulated 64-CPU host and passes its TAP lines on:
+run.py --build BUILD SCENARIO. One that hangs is ended, and the console's last
+lines are shown.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+sys.dont_write_bytecode = True
+from emulator import Host, Missing  # noqa: E402
+
+LIMIT_S = 900
+
+
+class Plan:
+    """Whether the guest said all that it had promised."""
+
+    def __init__(self):
+        self.promised = self.said = self.bad = 0
+
+    def note(self, line):
+        if line.startswith("1.."):
+            self.promised = int(line[3:].split()[0])
+        elif line.startswith(("ok ", "not ok ")):
+            self.said += 1
+            self.bad += line.startswith("not")
+        print(line, flush=True)
+
+    def is_kept(self):
+        return self.promised > 0 and self.said == self.promised
+
+
+def explain(host, expired, seconds):
+    print("# the emulated host %s after %.0f s; its last words:"
+          % ("was ended" if expired else "ended", seconds))
+    for line in host.last_words():
+        print("#   " + line)
+    print("# more is in " + host.results)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="run.py")
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds")
+    parser.add_argument("scenario")
+    args = parser.parse_args()
+    host = Host(args.build, args.scenario)
+    if os.geteuid() != 0:
+        print("1..0 # SKIP needs root")
+        return 0
+    plan = Plan()
+    began = time.monotonic()
+    try:
+        _, expired = host.run(args.limit, plan.note)
+    except Missing as reason:
+        print("1..0 # SKIP %s" % reason)
+        return 0
+    seconds = time.monotonic() - began
+    print("# %s: %.0f s" % (args.scenario, seconds))
+    if expired or not plan.is_kept():
+        explain(host, expired, seconds)
+        return 1
+    return 1 if plan.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
