@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-enum { PASSES_MAX = 16, SETTLINGS_MAX = 8, ROUND_STEPS = 80 };
+enum { PASSES_MAX = 16, SETTLINGS_MAX = 8, ROUND_STEPS = 80, WAITING_MAX = 64 };
 
 size_t plan_work_size(void) {
         return sizeof(PlanWork);
@@ -30,7 +30,7 @@ static void work_init(PlanWork *work) {
                 work->core_mark[i] = 0;
         for (unsigned i = 0; i < work->topology->n_cpus; i++)
                 work->slot_mark[i] = 0;
-        work->defragging = false;
+        work->defragging = work->undoubled = false;
         work->first_core = work->first_core_cluster = -1;
         if (cpuset_is_empty(&work->policy->skip) && work->topology->slot_of[0] >= 0) {
                 work->first_core = work->topology->cpu[work->topology->slot_of[0]].core;
@@ -76,7 +76,14 @@ static void work_settle(PlanWork *work) {
 }
 
 static void work_new_steps(PlanWork *work) {
-        work->round_nodes = work->unlimited ? 10 * ROUND_STEPS : ROUND_STEPS;
+        unsigned waiting = 0;
+
+        for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
+                waiting += work->vm[vm].kind == VERDICT_PLACED && !vm_is_complete(work, vm);
+        if (waiting > WAITING_MAX)
+                waiting = WAITING_MAX;
+        work->round_nodes = (ROUND_STEPS + (waiting > 1 ? waiting - 1 : 0) * ROUND_STEPS / 2) *
+                            (work->unlimited ? 10u : 1u);
 }
 
 /* What the next round would still improve on the same snapshot is done at

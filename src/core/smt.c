@@ -7,14 +7,15 @@
  * own there, in the emptiest clusters. A little beyond the border, where the
  * node holds as many vCPUs as cores, only those share cores that find none;
  * clearly beyond it threads are equal and clusters are filled up, until the
- * node is back at the border: a load that swings about it does not move
+ * node is clearly below it: a load that swings about it does not move
  * everybody twice. Only VMs with smt=auto follow it.
  */
 
 #include "core/work.h"
 
 enum {
-        OVER_NUMERATOR = 9, OVER_DENOMINATOR = 8, /* of the border: beyond it threads are equal */
+        OVER_NUMERATOR = 5, OVER_DENOMINATOR = 4, /* of the border: beyond it threads are equal */
+        BACK_NUMERATOR = 7, BACK_DENOMINATOR = 8, /* and not any more from here downwards */
         RESERVE_MILLI = 16000, /* credits that cleaning up cores leaves untouched */
 };
 
@@ -150,7 +151,7 @@ void work_follow_regimes(PlanWork *work) {
 
 void work_begin_regimes(PlanWork *work) {
         for (unsigned node = 0; node < work->topology->n_nodes; node++)
-                if (work->board.node_used[node] <= node_border(work, node))
+                if (work->board.node_used[node] * BACK_DENOMINATOR <= node_border(work, node) * BACK_NUMERATOR)
                         work->history->threads_regime[node] = 0;
         work_follow_regimes(work);
 }
@@ -260,13 +261,13 @@ static bool vm_undouble(PlanWork *work, uint32_t vm) {
 }
 
 static bool work_undouble(PlanWork *work) {
-        bool changed = false;
-
+        if (work->undoubled)
+                return false;
         for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
                 if (work->vm[vm].kind == VERDICT_PLACED && work->vm[vm].exclusive && !vm_is_cooling(work, vm) &&
-                    vm_is_doubled(work, vm))
-                        changed |= vm_undouble(work, vm);
-        return changed;
+                    vm_is_doubled(work, vm) && vm_undouble(work, vm))
+                        return work->undoubled = true; /* one a round: the load may rise again soon */
+        return false;
 }
 
 /* Only above the reserve: else it would starve what matters more. */

@@ -209,6 +209,7 @@ struct PlanWork {
 
         int64_t spent_milli; /* on what has been settled in this round */
         bool unlimited;
+        bool undoubled; /* a VM was given cores of its own in this round */
         bool any_locks; /* some VM keeps its cores' siblings from others */
         bool defragging; /* cool-downs bind */
 
