@@ -78,6 +78,7 @@ typedef enum MoveKind {
         MOVE_SMT,       /* fewer strangers on one core */
         MOVE_SHARE,     /* a SHARED VM's mask grew or shrank */
         MOVE_RELEASE,   /* no longer managed: back to the range */
+        MOVE_HOLD,      /* the same CPU is its own, but its policy holds another mask (see hold.h) */
         MOVE_KINDS,
 } MoveKind;
 

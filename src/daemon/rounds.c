@@ -25,6 +25,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "daemon/hold.h"
 #include "util/log.h"
 
 #define SECOND_NS INT64_C(1000000000)
@@ -153,9 +154,11 @@ static bool entry_settle(State *state, ThreadState *entry, const CpuSet *mask) {
                 return true;
         if (set_is(intended, mask)) {
                 entry->written = entry->intended;
-                entry->home = (int16_t)cpuset_single(intended);
+                entry->held = entry->intended_home >= 0;
+                entry->home = entry->held ? entry->intended_home : (int16_t)cpuset_single(intended);
         }
         entry->intended = SET_NONE;
+        entry->intended_home = -1;
         return entry->written != SET_NONE || !set_is(pool_get(state->pool, entry->before), mask);
 }
 
@@ -164,6 +167,8 @@ static bool entry_settle(State *state, ThreadState *entry, const CpuSet *mask) {
 static bool entry_let_go(State *state, ThreadState *entry) {
         entry->before = entry->range_before = entry->range_then = SET_NONE;
         entry->written = entry->intended = SET_NONE;
+        entry->held = false;
+        entry->intended_home = -1;
         entry->drift = 0;
         if (entry->home >= 0)
                 return true;
@@ -194,8 +199,10 @@ static void entry_follow_range(Rounds *rounds, ThreadState *entry, SetId snapsho
 
         if (!range || set_is(range, pool_get(rounds->state->pool, entry->range_then)))
                 return;
-        if (differs)
+        if (differs) {
                 entry->before = entry->range_before = entry->written = SET_NONE;
+                entry->held = false;
+        }
         entry->drift = 0; /* a change seen before libvirt told of the range was no quarrel */
         entry->range_then = entry->before == SET_NONE ? SET_NONE : set_to_state(rounds, snapshot_range);
 }
@@ -313,12 +320,17 @@ static void rounds_settle_quarrels(Rounds *rounds) {
         }
 }
 
+/* Whether the mask is another one than the CPU alone that is the vCPU's own. */
+static bool move_holds(const Rounds *rounds, const Move *move) {
+        return move->to >= 0 && cpuset_single(pool_get(&rounds->snapshot->pool, move->mask)) != move->to;
+}
+
 /* Names in the state what is about to be written. 0 or -ENOMEM. */
-static int rounds_name_writes(Rounds *rounds) {
+static int rounds_name_writes(Rounds *rounds, const Move *moves, uint32_t n) {
         const Snapshot *snapshot = rounds->snapshot;
 
-        for (uint32_t m = 0; m < rounds->plan->n_moves; m++) {
-                const Move *move = &rounds->plan->move[m];
+        for (uint32_t m = 0; m < n; m++) {
+                const Move *move = &moves[m];
                 const Vcpu *vcpu = &snapshot->vcpu[move->vcpu];
                 ThreadRef ref;
                 thread_ref(snapshot, move->vcpu, &ref);
@@ -331,6 +343,7 @@ static int rounds_name_writes(Rounds *rounds) {
                         entry->range_then = entry->range_before;
                 }
                 entry->intended = set_to_state(rounds, move->mask);
+                entry->intended_home = move_holds(rounds, move) ? move->to : (int16_t)-1;
                 if (entry->before == SET_NONE || entry->intended == SET_NONE)
                         return -ENOMEM;
         }
@@ -344,13 +357,14 @@ static void rounds_unname_writes(Rounds *rounds) {
         for (unsigned i = state->n_threads; i-- > 0;) {
                 ThreadState *entry = &state->thread[i];
                 entry->intended = SET_NONE;
+                entry->intended_home = -1;
                 if (entry->before != SET_NONE && entry->written == SET_NONE)
                         entry_let_go(state, entry);
         }
 }
 
-static int rounds_prepare(Rounds *rounds) {
-        int r = rounds_name_writes(rounds);
+static int rounds_prepare(Rounds *rounds, const Move *moves, uint32_t n) {
+        int r = rounds_name_writes(rounds, moves, n);
 
         if (r == 0)
                 r = state_save(rounds->state, rounds->state_path);
@@ -406,14 +420,16 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
         rounds_forget_dead(rounds);
         rounds->n_out_of_date = count_out_of_date(rounds->snapshot);
         bool found = plan_request(rounds->snapshot, request->reassign, &plan_for);
+        hold_hide(rounds->state, rounds->snapshot);
         plan_make(rounds->topology, rounds->snapshot, &rounds->settings->policy, rounds->history, &plan_for, started,
                   rounds->work, rounds->plan);
+        hold_plan(rounds->state, rounds->topology, &rounds->settings->policy, rounds->snapshot, rounds->plan);
         rounds->counters.rounds++;
         rounds->counters.moves_wanted = rounds->plan->n_moves;
         rounds->counters.last_round_ns = rounds_now(rounds) - started;
         rounds_settle_quarrels(rounds);
         if (request->act && rounds->plan->n_moves > 0) {
-                r = rounds_prepare(rounds);
+                r = rounds_prepare(rounds, rounds->plan->move, rounds->plan->n_moves);
                 if (r < 0)
                         return r;
                 rounds->applying = true;
@@ -445,6 +461,7 @@ static void write_note(Rounds *rounds, const Move *move, ThreadState *entry, con
         entry->written = state_intern(rounds->state, mask);
         entry->range_then = set_to_state(rounds, vcpu->range);
         entry->intended = SET_NONE;
+        entry->intended_home = -1;
         vcpu->before = set_to_snapshot(rounds, entry->before);
         vcpu->written = vcpu->mask;
         vcpu->range_then = vcpu->range;
@@ -453,8 +470,12 @@ static void write_note(Rounds *rounds, const Move *move, ThreadState *entry, con
 static void move_done(Rounds *rounds, const Move *move, ThreadState *entry, const CpuSet *mask) {
         write_note(rounds, move, entry, mask);
         entry->home = move->to;
+        entry->held = move_holds(rounds, move);
         rounds->snapshot->vcpu[move->vcpu].home = move->to;
-        rounds->counters.moves_done++;
+        if (move->kind == MOVE_HOLD)
+                rounds->counters.holds_done++;
+        else
+                rounds->counters.moves_done++;
         if (move->kind == MOVE_REPAIR)
                 rounds->counters.drift_repaired++;
         if (move->kind == MOVE_RELEASE)
@@ -467,9 +488,11 @@ static void move_failed(Rounds *rounds, const Move *move, ThreadState *entry, co
         if (!cpuset_is_empty(mask) && !set_is(mask, pool_get(&rounds->snapshot->pool,
                                                              rounds->snapshot->vcpu[move->vcpu].mask))) {
                 write_note(rounds, move, entry, mask);
+                entry->held = false;
                 return;
         }
         entry->intended = SET_NONE;
+        entry->intended_home = -1;
         if (entry->written == SET_NONE)
                 entry_let_go(rounds->state, entry);
 }
@@ -543,6 +566,23 @@ void rounds_cancel(Rounds *rounds) {
         rounds_end(rounds);
 }
 
+int rounds_hold(Rounds *rounds, const Move *move, uint32_t n) {
+        int r;
+
+        assert(!rounds->applying);
+        r = rounds_prepare(rounds, move, n);
+        if (r < 0)
+                return r;
+        cpuset_clear(&rounds->stuck);
+        for (uint32_t i = 0; i < n; i++)
+                rounds_apply_move(rounds, &move[i]);
+        r = state_save(rounds->state, rounds->state_path);
+        if (r < 0)
+                snprintf(rounds->trouble, sizeof(rounds->trouble), "can not save %.200s: %s", rounds->state_path,
+                         strerror(-r));
+        return 0;
+}
+
 bool rounds_apply_some(Rounds *rounds, int64_t budget_ns) {
         int64_t until = rounds_now(rounds) + budget_ns;
 
@@ -577,8 +617,10 @@ int rounds_try_reassign(Rounds *rounds, const char *scope) {
                 return 1;
         snapshot_copy(rounds->trial_snapshot, rounds->snapshot);
         *rounds->trial_history = *rounds->history;
+        hold_hide(rounds->state, rounds->trial_snapshot);
         plan_make(rounds->topology, rounds->trial_snapshot, &rounds->settings->policy, rounds->trial_history, &request,
                   rounds_now(rounds), rounds->work, rounds->trial);
+        hold_plan(rounds->state, rounds->topology, &rounds->settings->policy, rounds->trial_snapshot, rounds->trial);
         return 0;
 }
 

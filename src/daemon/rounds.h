@@ -19,7 +19,7 @@ enum { RELATED_DRIFT_S = 60 }; /* two changes of our mask within this time are a
 
 typedef struct RoundCounters {
         uint64_t rounds, rounds_with_moves;
-        uint64_t moves_done, writes_failed, drift_repaired, strangers_met;
+        uint64_t moves_done, holds_done, writes_failed, drift_repaired, strangers_met;
         uint64_t writes;          /* sched_setaffinity calls that were tried, restores included */
         int64_t last_round_ns;    /* CPU-side duration of the last observe + plan */
         uint32_t moves_wanted;    /* of the last plan */
@@ -68,6 +68,13 @@ Rounds *rounds_free(Rounds *rounds);
  * an ordinary one); or -errno, with rounds->trouble saying what failed.
  */
 int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *request);
+
+/*
+ * Carries out MOVE_HOLD moves between two rounds, with all that belongs to a
+ * write: named in the state before, noted after. 0 or -errno when nothing could
+ * be written; what became of each is in the snapshot's masks.
+ */
+int rounds_hold(Rounds *rounds, const Move *move, uint32_t n);
 
 /* Applies writes for about budget_ns; true once all are done and the state is saved. */
 bool rounds_apply_some(Rounds *rounds, int64_t budget_ns);

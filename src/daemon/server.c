@@ -171,10 +171,30 @@ static void server_refresh_list(Server *server) {
         }
 }
 
+/* After each round: whoever is dynamic now is followed, or nobody. */
+static void server_sync_dynamic(Server *server) {
+        int n = dynamic_sync(server->dynamic, server_acts(server));
+        uint64_t now;
+
+        if (n < 0)
+                log_warning("dynamic binding rests: %s", strerror(-n));
+        if (n <= 0)
+                sd_event_source_set_enabled(server->beat, SD_EVENT_OFF);
+        else {
+                int enabled = SD_EVENT_OFF;
+
+                if (sd_event_source_get_enabled(server->beat, &enabled) == 0 && enabled == SD_EVENT_OFF &&
+                    sd_event_now(server->event, CLOCK_MONOTONIC, &now) >= 0 &&
+                    sd_event_source_set_time(server->beat, now + BEAT_MS * 1000) >= 0)
+                        sd_event_source_set_enabled(server->beat, SD_EVENT_ONESHOT);
+        }
+}
+
 static void server_start_round(Server *server);
 
 static void server_round_done(Server *server) {
         report_round(server->report, server->rounds);
+        server_sync_dynamic(server);
         server_answer_waiters(server);
         server_retry_if_asked(server);
         server_refresh_list(server);
@@ -193,6 +213,23 @@ static void server_tell_of_stranger(Server *server) {
                           stranger.tid, stranger.comm, stranger.pid,
                           stranger.widened ? "it was given its process's mask back"
                                            : "its mask could not be given back, see taskset(1)");
+}
+
+static int on_beat(sd_event_source *source, uint64_t usec, void *userdata) {
+        Server *server = userdata;
+        uint64_t now;
+        int r = 0;
+
+        if (!server->rounds->applying && server_acts(server))
+                r = dynamic_pass(server->dynamic);
+        server_tell_of_stranger(server);
+        if (r < 0)
+                log_debug("a pass of the dynamic binding failed: %s", strerror(-r));
+        /* A beat that comes late is not made up for. */
+        if (sd_event_now(server->event, CLOCK_MONOTONIC, &now) >= 0 && now > usec + BEAT_MS * 1000)
+                usec = now;
+        r = sd_event_source_set_time(source, usec + BEAT_MS * 1000);
+        return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 /* A slice of the writes. The next comes when no client has anything to say, but
@@ -340,6 +377,21 @@ static void warn_if_fixed(const char *now, const char *then, SettingKey key) {
                 log_warning("%s takes effect at the next start", setting_name(key));
 }
 
+int server_set_policy(Server *server, const char *policy, char ret_why[SETTINGS_WHY_SIZE]) {
+        AUTO_FREE Settings *fresh = malloc(sizeof(*fresh));
+
+        snprintf(ret_why, SETTINGS_WHY_SIZE, "out of memory");
+        if (!fresh)
+                return -ENOMEM;
+        *fresh = *server->settings;
+        int r = settings_set(fresh, SET_SCHED_POLICY, policy, "run time", ret_why);
+        if (r == 0)
+                r = dynamic_check(fresh, "", ret_why);
+        if (r == 0)
+                *server->settings = *fresh;
+        return r;
+}
+
 int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]) {
         AUTO_FREE Settings *fresh = malloc(sizeof(*fresh));
         int r;
@@ -350,6 +402,8 @@ int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]) {
         r = options_settings(server->options, fresh, ret_why);
         if (r == 0 && server->has_run_time_sched)
                 r = settings_set(fresh, SET_SCHED_POLICY, sched_name(server->run_time_sched), "run time", ret_why);
+        if (r == 0 && dynamic_check(fresh, "", ret_why) != 0)
+                r = -EINVAL;
         if (r < 0)
                 return r;
         warn_if_fixed(fresh->runtime_dir, server->settings->runtime_dir, SET_RUNTIME_DIR);
@@ -437,6 +491,10 @@ static int server_add_sources(Server *server) {
         if (r >= 0)
                 r = server_add_slices(server);
         if (r >= 0)
+                r = sd_event_add_time(server->event, &server->beat, CLOCK_MONOTONIC, UINT64_MAX, 1000, on_beat, server);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(server->beat, SD_EVENT_OFF);
+        if (r >= 0)
                 r = sd_event_add_signal(server->event, NULL, SIGTERM, NULL, NULL);
         if (r >= 0)
                 r = sd_event_add_signal(server->event, NULL, SIGINT, NULL, NULL);
@@ -462,6 +520,8 @@ static int server_start(Server *server) {
                                &server->rounds);
         if (r == 0)
                 r = report_new(&server->report);
+        if (r == 0)
+                r = dynamic_new(server->rounds, server->settings, &server->dynamic);
         if (r == 0)
                 r = sd_event_default(&server->event);
         if (r >= 0) {
@@ -503,7 +563,9 @@ static void server_done(Server *server) {
         sd_event_source_unref(server->retry);
         sd_event_source_unref(server->slice);
         sd_event_source_unref(server->slice_due);
+        sd_event_source_unref(server->beat);
         sd_event_unref(server->event);
+        dynamic_free(server->dynamic);
         rounds_free(server->rounds);
         report_free(server->report);
         state_free(server->state);

@@ -12,6 +12,7 @@
  */
 
 #include "daemon/control.h"
+#include "daemon/dynamic_loop.h"
 #include "daemon/options.h"
 #include "daemon/report.h"
 #include "daemon/rounds.h"
@@ -27,6 +28,7 @@ enum {
         RETRY_MS = 500,        /* doubled while rounds keep asking for one, up to: */
         RETRY_MOST_MS = 32000,
         SLICE_PAUSE_MS = 20,   /* at most, between two slices: clients have their turn */
+        BEAT_MS = 250,         /* between two passes of the dynamic binding */
 };
 
 /* A call that is answered after a round. */
@@ -52,6 +54,7 @@ typedef struct Server {
         State *state;
         Rounds *rounds;
         Report *report;
+        Dynamic *dynamic;
         Control *control;
         FactList *facts;   /* the newest list */
         bool facts_fresh;  /* not yet used by a round */
@@ -61,7 +64,7 @@ typedef struct Server {
         unsigned retry_ms; /* until the next retry */
         int64_t refreshed_ns; /* when a list was last asked for because /proc differed */
         sd_event *event;
-        sd_event_source *timer, *retry, *slice, *slice_due;
+        sd_event_source *timer, *retry, *slice, *slice_due, *beat;
         int notify_fd, lock_fd;
         int64_t last_full_ns, started_ns;
         unsigned n_waiters;
@@ -81,5 +84,7 @@ bool server_acts(const Server *server);
 void server_cancel_round(Server *server, const char *reason);
 /* Reads the settings again (SIGHUP). 0 or negative with one line in ret_why. */
 int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]);
+/* Sets the host's policy at run time. 0; else one line in ret_why. */
+int server_set_policy(Server *server, const char *policy, char ret_why[SETTINGS_WHY_SIZE]);
 void server_view(const Server *server, View *ret);
 int64_t server_now(const Server *server);

@@ -47,7 +47,7 @@ static const SettingInfo infos[SETTING_KEYS] = {
         [SET_ADMIN_GROUP] = {"daemon.admin-group", "vas-admin", "a group's name, or nothing"},
         [SET_LOG_LEVEL] = {"daemon.log-level", "info", "error, warning, notice, info or debug"},
         [SET_SMT] = {"placement.smt", "auto", "auto, true, false or own-cores"},
-        [SET_SCHED_POLICY] = {"placement.sched-policy", "static", "static (or affinity)"},
+        [SET_SCHED_POLICY] = {"placement.sched-policy", "static", "static (or affinity), dynamic (or dynamicAffinity) or cluster"},
         [SET_LAYOUT] = {"placement.layout", "auto", "auto, pack or spread"},
         [SET_SKIP_CPUSET] = {"placement.skip-cpuset", "", "a list of CPUs below 4096 such as 0-1,4, or nothing"},
         [SET_RANGE_AFFINITY] = {"placement.range-affinity", "true", "true or false"},
@@ -58,6 +58,8 @@ static const SettingInfo infos[SETTING_KEYS] = {
         [SET_BURST] = {"defrag.burst", "64", "a number from 0 to 100000"},
         [SET_COOL_DOWN] = {"defrag.cool-down", "30s", "a time from 0 to 24h, such as 30s"},
         [SET_UTIL_THRESH] = {"dynamic.util-thresh", "85", "a whole number from 0 to 100"},
+        [SET_UTIL_SOURCE] = {"dynamic.util-source", "leave", "leave, cpu or taskgroup"},
+        [SET_EMULATE] = {"dynamic.emulate", "auto", "auto or never"},
 };
 
 const char *setting_name(SettingKey key) {
@@ -183,16 +185,15 @@ static int parse_level(const char *value, ClusterLevel *ret) {
         return 0;
 }
 
-/* Only what is built may be chosen: never silently another binding. */
-static int parse_sched(const char *value, SchedPolicy *ret) {
-        SchedPolicy sched;
+static int parse_source(const char *value, UtilSource *ret) {
+        static const char *const words[] = {[UTIL_LEAVE] = "leave", [UTIL_CPU] = "cpu", [UTIL_TASKGROUP] = "taskgroup"};
 
-        if (sched_parse(value, &sched) < 0)
-                return -EINVAL;
-        if (sched != SCHED_STATIC)
-                return -EOPNOTSUPP;
-        *ret = sched;
-        return 0;
+        for (unsigned i = 0; i < sizeof(words) / sizeof(*words); i++)
+                if (strcmp(value, words[i]) == 0) {
+                        *ret = (UtilSource)i;
+                        return 0;
+                }
+        return -EINVAL;
 }
 
 static int parse_runtime_dir(const char *value, char ret[SETTING_TEXT_MAX]) {
@@ -216,7 +217,7 @@ static int settings_parse(Settings *s, SettingKey key, const char *value) {
         case SET_SMT:
                 return smt_parse(value, &s->policy.smt);
         case SET_SCHED_POLICY:
-                return parse_sched(value, &s->sched);
+                return sched_parse(value, &s->sched) < 0 ? -EINVAL : 0;
         case SET_LAYOUT:
                 return layout_parse(value, &s->policy.layout);
         case SET_SKIP_CPUSET:
@@ -237,6 +238,10 @@ static int settings_parse(Settings *s, SettingKey key, const char *value) {
                 return parse_time(value, 0, 24 * 3600 * SECOND_NS, &s->policy.cool_down_ns);
         case SET_UTIL_THRESH:
                 return parse_percent(value, &s->util_thresh);
+        case SET_UTIL_SOURCE:
+                return parse_source(value, &s->util_source);
+        case SET_EMULATE:
+                return parse_word(value, "auto", "never", &s->emulate);
         case SETTING_KEYS:
                 break;
         }
@@ -247,11 +252,6 @@ int settings_set(Settings *settings, SettingKey key, const char *value, const ch
                  char ret_why[SETTINGS_WHY_SIZE]) {
         int r = settings_parse(settings, key, value);
 
-        if (r == -EOPNOTSUPP) {
-                snprintf(ret_why, SETTINGS_WHY_SIZE, "%s: %s '%.100s' is not available in this version; legal: %s",
-                         where, bare_name(key), value, infos[key].legal);
-                return -EINVAL;
-        }
         if (r < 0) {
                 snprintf(ret_why, SETTINGS_WHY_SIZE, "%s: bad value '%.100s' for %s; legal: %s", where, value,
                          bare_name(key), infos[key].legal);
@@ -316,7 +316,7 @@ static const char *rule_set(VmRule *rule, const char *name, const char *value, b
         } else if (strcmp(name, "sched-policy") == 0) {
                 has = &rule->has_sched;
                 legal = infos[SET_SCHED_POLICY].legal;
-                r = parse_sched(value, &rule->policy.sched);
+                r = sched_parse(value, &rule->policy.sched);
         } else if (strcmp(name, "cross-node") == 0) {
                 has = &rule->has_cross_node;
                 legal = "no or yes";

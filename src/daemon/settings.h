@@ -31,6 +31,8 @@ typedef enum SettingKey {
         SET_BURST,
         SET_COOL_DOWN,
         SET_UTIL_THRESH,
+        SET_UTIL_SOURCE,
+        SET_EMULATE,
         SETTING_KEYS,
 } SettingKey;
 
@@ -42,6 +44,10 @@ typedef struct VmRule {
         VmPolicy policy;
         bool has_manage, has_smt, has_layout, has_sched, has_cross_node;
 } VmRule;
+
+/* Whose use counts in dynamic binding. LEAVE: what the host does anyhow; for our
+ * own controller that is the CPU's. */
+typedef enum UtilSource { UTIL_LEAVE, UTIL_CPU, UTIL_TASKGROUP } UtilSource;
 
 typedef struct Settings {
         bool act; /* mode */
@@ -55,6 +61,8 @@ typedef struct Settings {
         ClusterLevel level;
         int64_t interval_ns;
         unsigned util_thresh; /* percent */
+        UtilSource util_source;
+        bool emulate; /* auto; false: never */
         unsigned n_rules;
         VmRule rule[VM_RULES_MAX];
         char source[SETTING_KEYS][SETTING_TEXT_MAX]; /* "default", "FILE:LINE", "command line", "run time" */

@@ -106,7 +106,7 @@ ThreadState *state_get(State *state, const ThreadRef *thread) {
         unsigned at = state_position(state, thread);
         memmove(&state->thread[at + 1], &state->thread[at], (state->n_threads - at) * sizeof(*state->thread));
         state->n_threads++;
-        state->thread[at] = (ThreadState){.thread = *thread, .home = -1};
+        state->thread[at] = (ThreadState){.thread = *thread, .home = -1, .intended_home = -1};
         return &state->thread[at];
 }
 
@@ -150,7 +150,7 @@ static json_t *set_to_json(const State *state, SetId id) {
 }
 
 static json_t *thread_to_json(const State *state, const ThreadState *t) {
-        return json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i}",
+        return json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:i}",
                          "uuid", t->thread.uuid, "pid", t->thread.pid,
                          "process_start", (json_int_t)t->thread.process_start_ticks,
                          "tid", t->thread.tid, "thread_start", (json_int_t)t->thread.thread_start_ticks,
@@ -160,7 +160,7 @@ static json_t *thread_to_json(const State *state, const ThreadState *t) {
                          "range_then", set_to_json(state, t->range_then),
                          "written", set_to_json(state, t->written),
                          "intended", set_to_json(state, t->intended),
-                         "home", (int)t->home);
+                         "home", (int)t->home, "held", t->held, "intended_home", (int)t->intended_home);
 }
 
 static json_t *state_to_json(const State *state) {
@@ -232,23 +232,26 @@ static int thread_from_json(State *state, json_t *json) {
         json_t *before, *range_before, *range_then, *written, *intended;
         json_int_t process_start, thread_start;
         const char *uuid;
-        int number, home;
+        int number, home, held = 0, intended_home = -1;
 
-        if (json_unpack(json, "{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i}", "uuid", &uuid,
+        if (json_unpack(json, "{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s?b, s?i}", "uuid", &uuid,
                         "pid", &t.thread.pid, "process_start", &process_start, "tid", &t.thread.tid,
                         "thread_start", &thread_start, "vcpu", &number, "before", &before,
                         "range_before", &range_before, "range_then", &range_then, "written", &written,
-                        "intended", &intended, "home", &home) < 0)
+                        "intended", &intended, "home", &home, "held", &held, "intended_home",
+                        &intended_home) < 0)
                 return -EBADMSG;
         if (strlen(uuid) >= sizeof(t.thread.uuid) || t.thread.pid <= 0 || t.thread.tid <= 0 ||
             process_start < 0 || thread_start < 0 || number < 0 || number > UINT16_MAX || home < -1 ||
-            home >= CPUS_MAX)
+            home >= CPUS_MAX || intended_home < -1 || intended_home >= CPUS_MAX)
                 return -EBADMSG;
         strcpy(t.thread.uuid, uuid);
         t.thread.process_start_ticks = (uint64_t)process_start;
         t.thread.thread_start_ticks = (uint64_t)thread_start;
         t.thread.number = (uint16_t)number;
         t.home = (int16_t)home;
+        t.held = held && home >= 0;
+        t.intended_home = (int16_t)intended_home;
         if (set_from_json(state, before, &t.before) < 0 ||
             set_from_json(state, range_before, &t.range_before) < 0 ||
             set_from_json(state, range_then, &t.range_then) < 0 ||

@@ -26,6 +26,8 @@ typedef struct ThreadState {
         SetId written;
         SetId intended;
         int16_t home;       /* OS number; -1: none */
+        bool held;          /* written is what its policy holds for that home, not the home alone */
+        int16_t intended_home; /* the same of intended: its home; -1: intended is the home alone, or no home */
         uint8_t drift;      /* not saved */
         int64_t drift_at_ns; /* not saved */
         bool seen;          /* not saved: the round under way has met the thread */

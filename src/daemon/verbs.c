@@ -420,7 +420,7 @@ static void verb_set_policy(const Request *request) {
 
         if (!policy)
                 return;
-        if (settings_set(server->settings, SET_SCHED_POLICY, policy, "run time", why) < 0) {
+        if (server_set_policy(server, policy, why) != 0) {
                 verbs_error(request->call, "Refused", why);
                 return;
         }

@@ -54,7 +54,7 @@ static_assert(N_ELEMENTS(reason_words) == REASONS, "every reason has its words")
 static const char *const move_kind_names[] = {
         [MOVE_PLACE] = "place",         [MOVE_REPAIR] = "repair",   [MOVE_YIELD] = "yield",
         [MOVE_MAKE_ROOM] = "make-room", [MOVE_DEFRAG] = "defrag",   [MOVE_SMT] = "smt",
-        [MOVE_SHARE] = "share",         [MOVE_RELEASE] = "release",
+        [MOVE_SHARE] = "share",         [MOVE_RELEASE] = "release", [MOVE_HOLD] = "hold",
 };
 static_assert(N_ELEMENTS(move_kind_names) == MOVE_KINDS, "every kind of move has a name");
 

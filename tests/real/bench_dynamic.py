@@ -1,0 +1,76 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+How much a busy guest runs beside a hog on its CPU: static binding, dynamic
+binding and no binding, in turns on the same guest, one JSON object at the end.
+
+Figures are shares of wall time that the vCPU thread was on a CPU. idle_before
+says how much of the machine was idle just before: on a machine that is busy
+with other things the figures say little.
+
+VAS_PAIRS: rounds of all three (15). VAS_SECONDS: seconds measured each (4).
+VAS_HOGS=all: a hog on every CPU.
+"""
+
+import json
+import os
+import statistics
+import time
+
+from lab import main, wait_until
+from lab.load import THREE_QUARTERS, Hog, busy, run_seconds
+
+PAIRS = int(os.environ.get("VAS_PAIRS", "15"))
+SECONDS = float(os.environ.get("VAS_SECONDS", "4"))
+EVERYWHERE = os.environ.get("VAS_HOGS") == "all"
+
+
+def bind(lab, vm, way):
+    if way == "unpinned":
+        lab.vasctl("opt", "recover")
+        return
+    lab.vasctl("resume")
+    lab.vasctl("set", "config", "-sp", "dynamicAffinity" if way == "dynamic" else "affinity")
+    wait_until(vm.is_placed, 10)
+
+
+def share(vm, home, cpus):
+    (thread,) = vm.threads().values()
+    hogs = [Hog(cpu) for cpu in (cpus if EVERYWHERE else [home])]
+    try:
+        time.sleep(2.0)
+        began, (run, wait) = time.monotonic(), run_seconds(thread.tid)
+        time.sleep(SECONDS)
+        run_after, wait_after = run_seconds(thread.tid)
+        wall = time.monotonic() - began
+        return (run_after - run) / wall, (wait_after - wait) / wall
+    finally:
+        for hog in hogs:
+            hog.stop()
+
+
+def measure(lab, _args):
+    lab.daemon.start()
+    vm = lab.vm("bench", boot=THREE_QUARTERS).start(paused=False).wait_booted()
+    wait_until(vm.is_placed, 10)
+    home = vm.cpus()[0]
+    ways = ["static", "dynamic", "unpinned", "static_again"]
+    runs, waits, idle = {w: [] for w in ways}, {w: [] for w in ways}, []
+    for turn in range(PAIRS):
+        for way in ways if turn % 2 == 0 else ways[::-1]:
+            bind(lab, vm, "static" if way == "static_again" else way)
+            time.sleep(1.5)
+            idle.append(1 - statistics.mean(busy(0.5).values()))
+            run, wait = share(vm, home, lab.cpus)
+            runs[way].append(round(run, 4))
+            waits[way].append(round(wait, 4))
+    print(json.dumps({
+        "pairs": PAIRS, "seconds": SECONDS, "hogs": "all" if EVERYWHERE else "home",
+        "idle_before": round(statistics.mean(idle), 3),
+        "run_median": {w: statistics.median(v) for w, v in runs.items()},
+        "wait_median": {w: statistics.median(v) for w, v in waits.items()},
+        "runs": runs}))
+    return 0
+
+
+main(__file__, measure)

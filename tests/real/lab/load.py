@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load on chosen CPUs, and how busy CPUs and threads are."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+# A guest that spins for three BIOS ticks of 55 ms and sleeps for one.
+THREE_QUARTERS = bytes.fromhex("fb 31c0 8ed8 f6066c0403 75f9 f4 ebf6".replace(" ", ""))
+
+
+class Hog:
+    """A process that burns one CPU."""
+
+    def __init__(self, cpu):
+        self.process = subprocess.Popen([sys.executable, "-c", "while True: pass"],
+                                        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def cpu_times():
+    """(busy, all) ticks by CPU."""
+    times = {}
+    with open("/proc/stat", encoding="ascii") as f:
+        for line in f:
+            name, *ticks = line.split()
+            if name.startswith("cpu") and name != "cpu":
+                ticks = [int(t) for t in ticks[:8]]
+                times[int(name[3:])] = (sum(ticks) - ticks[3] - ticks[4], sum(ticks))
+    return times
+
+
+def busy(seconds):
+    """How busy each CPU is, 0..1, over so many seconds."""
+    before = cpu_times()
+    time.sleep(seconds)
+    after = cpu_times()
+    return {cpu: (after[cpu][0] - b) / max(1, after[cpu][1] - a) for cpu, (b, a) in before.items()}
+
+
+def run_seconds(tid):
+    """(on a CPU, waiting for one) of a thread since its start."""
+    with open("/proc/%d/schedstat" % tid, encoding="ascii") as f:
+        run, wait, _ = f.read().split()
+    return int(run) / 1e9, int(wait) / 1e9
+
+
+def wait_quiet(cpus, patience=20.0, limit=0.1):
+    """Whether these CPUs came to be idle for a second in that time."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        now = busy(1.0)
+        if all(now[cpu] < limit for cpu in cpus):
+            return True
+    return False
