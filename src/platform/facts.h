@@ -38,7 +38,8 @@ typedef struct FactList {
         VmFact **vm;
         uint64_t serial;     /* grows with each list */
         bool full;           /* nothing in it was read before the last full request */
-        int64_t taken_at_ns; /* CLOCK_MONOTONIC, before the first VM was looked at */
+        int64_t taken_at_ns; /* CLOCK_MONOTONIC: all that was so then, and all that an event
+                              * has told of since, is in the list */
 } FactList;
 
 /* Both take NULL and half-built facts, and return NULL. */

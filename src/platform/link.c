@@ -220,7 +220,7 @@ void link_request(Link *link, bool full) {
         pthread_mutex_lock(&link->lock);
         if (full)
                 link->work.full = true;
-        else if (!link->listing)
+        else
                 link->work.quick = true;
         if (link->status.asked_at_ns == 0)
                 link->status.asked_at_ns = link_now_ns();

@@ -35,11 +35,13 @@ int link_new(const char *uri, int notify_fd, Link **ret);
 
 /*
  * Asks for a fresh list. full: every VM is read anew; else only VMs that are
- * new or that an event named. Requests under way coalesce. Never blocks.
+ * new or that an event named. Requests coalesce until they are begun, so that
+ * an answer was always read after its request. Never blocks.
  *
  * After an event, and once it is connected, the link asks by itself: whoever
- * is poked need not ask, only take. A list for an event does not wait for a full
- * one: the full one is put off until the event has been served.
+ * is poked should not ask, only take. For an event the link looks at the VMs
+ * that it named and at no other, which waits for no VM that is just starting, as
+ * a request may; and a full list is put off until the event has been served.
  */
 void link_request(Link *link, bool full);
 

@@ -41,7 +41,7 @@ static int entry_compare(const void *a, const void *b) {
 }
 
 static CacheEntry *cache_find(LinkCache *cache, const unsigned char *uuid) {
-        CacheEntry key;
+        CacheEntry key = {};
 
         if (cache->n == 0)
                 return NULL;
@@ -58,16 +58,25 @@ static void entry_inherit(CacheEntry *entry, CacheEntry *old) {
         entry->stale = old->stale;
 }
 
+/* An entry for the domain; false: it has stopped, and its reference is given back. */
+static bool entry_init(CacheEntry *entry, virDomainPtr domain) {
+        *entry = (CacheEntry){ .domain = domain, .id = (int)virDomainGetID(domain), .dirty = true };
+        if (entry->id >= 0 && virDomainGetUUID(domain, entry->uuid) == 0)
+                return true;
+        entry_release(entry);
+        return false;
+}
+
 int cache_sync(LinkCache *cache, virDomainPtr *domain, unsigned n) {
         LinkCache next = { .generation = cache->generation, .serial = cache->serial, .probe = cache->probe };
 
         next.entry = calloc(n ? n : 1, sizeof(*next.entry));
         for (unsigned i = 0; i < n; i++) {
-                CacheEntry entry = { .domain = domain[i], .dirty = true };
+                CacheEntry entry;
 
-                /* A domain that stopped since it was listed has no id. */
-                entry.id = (int)virDomainGetID(domain[i]);
-                if (!next.entry || entry.id < 0 || virDomainGetUUID(domain[i], entry.uuid) < 0) {
+                if (!entry_init(&entry, domain[i]))
+                        continue;
+                if (!next.entry) {
                         entry_release(&entry);
                         continue;
                 }
@@ -80,6 +89,50 @@ int cache_sync(LinkCache *cache, virDomainPtr *domain, unsigned n) {
         cache_clear(cache);
         *cache = next;
         return 0;
+}
+
+/* Makes room for an entry where it belongs. */
+static CacheEntry *cache_insert(LinkCache *cache, const CacheEntry *entry) {
+        CacheEntry *grown = realloc(cache->entry, (cache->n + 1) * sizeof(*grown));
+        unsigned at = 0;
+
+        if (!grown)
+                return NULL;
+        cache->entry = grown;
+        while (at < cache->n && entry_compare(&grown[at], entry) < 0)
+                at++;
+        memmove(grown + at + 1, grown + at, (cache->n - at) * sizeof(*grown));
+        grown[at] = *entry;
+        cache->n++;
+        return &grown[at];
+}
+
+CacheEntry *cache_put(LinkCache *cache, virDomainPtr domain) {
+        CacheEntry entry, *old, *new;
+
+        if (!entry_init(&entry, domain))
+                return NULL;
+        old = cache_find(cache, entry.uuid);
+        if (old) {
+                entry_inherit(&entry, old);
+                entry_deinit(old);
+                *old = entry;
+                return old;
+        }
+        new = cache_insert(cache, &entry);
+        if (!new)
+                entry_release(&entry);
+        return new;
+}
+
+void cache_drop(LinkCache *cache, const unsigned char *uuid) {
+        CacheEntry *entry = cache_find(cache, uuid);
+
+        if (!entry)
+                return;
+        entry_deinit(entry);
+        cache->n--;
+        memmove(entry, entry + 1, (size_t)(cache->entry + cache->n - entry) * sizeof(*entry));
 }
 
 void cache_mark(LinkCache *cache, const unsigned char *uuid) {

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the link knows of each running domain, so that an event costs one
- * listing and the reading of what it named. For the link's own thread.
+ * What the link knows of each running domain, so that an event costs no more than
+ * the reading of what it named. For the link's own thread.
  */
 
 #include <libvirt/libvirt.h>
@@ -13,7 +13,7 @@
 typedef struct CacheEntry {
         unsigned char uuid[VIR_UUID_BUFLEN];
         int id;
-        virDomainPtr domain; /* of the last listing */
+        virDomainPtr domain; /* NULL: of a connection that is closed */
         VmFact *fact;        /* NULL: not yet read */
         bool dirty;          /* must be read before the next list */
         bool stale;          /* must be read before the next full list */
@@ -33,6 +33,13 @@ void cache_clear(LinkCache *cache);
 /* Makes the cache hold exactly the listed domains. Takes over the references
  * (not the array), also on failure. Returns 0 or -ENOMEM. */
 int cache_sync(LinkCache *cache, virDomainPtr *domain, unsigned n);
+
+/* One domain that is known to run. Takes over the reference, also on failure.
+ * NULL: out of memory. */
+CacheEntry *cache_put(LinkCache *cache, virDomainPtr domain);
+
+/* One domain that is known not to run. */
+void cache_drop(LinkCache *cache, const unsigned char *uuid);
 
 /* Gives back the references to libvirt's domains. */
 void cache_release(LinkCache *cache);

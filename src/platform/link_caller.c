@@ -3,20 +3,25 @@
 /*
  * The link's caller thread: connects, lists and reads, and may hang in any of it.
  *
- * One listing serves all that was asked for or happened before it. What must be
- * in the next list (new VMs, VMs that an event named) is read first; the rest of
- * a full list after that, put off whenever an event or a quick request comes, so
- * that a VM's start never waits for a resync of two thousand others.
+ * After an event only the VMs that it named are looked at. Libvirtd holds a VM's
+ * lock for 0.1 s and more while it starts, and whoever lists all VMs waits for
+ * each such lock: of twenty VMs started at once the first would be seen
+ * together with the last. Requests do list: what no event told is found then.
+ *
+ * A full list is read after all else, and is put off whenever an event or a
+ * quick request comes, so that a VM's start never waits for a resync of two
+ * thousand others.
  *
  * The first event after a quiet time is served at once. In a storm the thread
- * rests for twice the time that the last list took; so it does between quick
- * requests, which any local user may cause.
+ * rests for twice the time that the last one took. So it does, apart from that,
+ * between quick requests, which any local user may cause.
  *
  * No event tells of vCPUs that came or went (`virsh setvcpus --live`): each
  * quick request asks a few VMs, taking turns, how many they have.
  */
 
 #include <errno.h>
+#include <libvirt/virterror.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -43,10 +48,13 @@ typedef struct Caller {
         int callback[LINK_CALLBACKS];
         LinkCache cache;
         LinkMarks *marks;      /* swapped with the link's */
+        bool list_needed;      /* the cache may lack VMs, or facts of VMs */
         bool full_pending;     /* a full list is owed */
+        int64_t listed_ns;     /* when the last listing began */
         int64_t back_off_ns;   /* to wait after the next failure */
         int64_t not_before_ns; /* after a failure: nothing is tried before */
-        int64_t rest_until_ns; /* events and quick requests are not served before */
+        int64_t events_rest_ns; /* events are not served before */
+        int64_t quicks_rest_ns; /* nor quick requests before this */
 } Caller;
 
 static void failed(Caller *caller) {
@@ -67,25 +75,33 @@ static void say(Caller *caller, LinkState state, const char *error) {
         pthread_mutex_unlock(&caller->link->lock);
 }
 
-/* With the lock held. Waits for a signal, or until then; 0: for ever. */
+/* With the lock held. Waits for a signal, or until then; INT64_MAX: for ever. */
 static void wait_until(Link *link, int64_t until_ns) {
         struct timespec until = { .tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000 };
 
-        if (until_ns == 0)
+        if (until_ns == INT64_MAX)
                 pthread_cond_wait(&link->wake, &link->lock);
         else
                 pthread_cond_timedwait(&link->wake, &link->lock, &until);
 }
 
-/* When the work that is there may be begun: 0 at once, -1 there is none. */
+static int64_t later(int64_t a_ns, int64_t b_ns) {
+        return a_ns > b_ns ? a_ns : b_ns;
+}
+
+/* When the work that is there may be begun: 0 at once, INT64_MAX there is none. */
 static int64_t work_due_ns(const Caller *caller, const LinkWork *work) {
+        int64_t due_ns = INT64_MAX;
+
         if (work->quit || work->lost)
                 return 0;
         if (work->full || caller->full_pending)
-                return caller->not_before_ns;
-        if (!work->event && !work->quick)
-                return -1;
-        return caller->not_before_ns > caller->rest_until_ns ? caller->not_before_ns : caller->rest_until_ns;
+                due_ns = 0;
+        if (work->quick && caller->quicks_rest_ns < due_ns)
+                due_ns = caller->quicks_rest_ns;
+        if (work->event && caller->events_rest_ns < due_ns)
+                due_ns = caller->events_rest_ns;
+        return later(due_ns, caller->not_before_ns);
 }
 
 /* Waits until there is something to do, and takes it together with the marks. */
@@ -98,13 +114,12 @@ static LinkWork wait_for_work(Caller *caller) {
         pthread_mutex_lock(&link->lock);
         for (;;) {
                 due_ns = work_due_ns(caller, &link->work);
-                if (due_ns >= 0 && due_ns <= link_now_ns())
+                if (due_ns <= link_now_ns())
                         break;
-                wait_until(link, due_ns < 0 ? 0 : due_ns);
+                wait_until(link, due_ns);
         }
         work = link->work;
         link->work = (LinkWork){ .quit = work.quit, .lost = work.lost };
-        link->listing = work.event || work.quick;
         marks = link->marks;
         link->marks = caller->marks;
         caller->marks = marks;
@@ -119,7 +134,6 @@ static void give_work_back(Caller *caller, const LinkWork *work) {
         pthread_mutex_lock(&link->lock);
         link->work.event |= work->event;
         link->work.quick |= work->quick;
-        link->listing = false;
         pthread_mutex_unlock(&link->lock);
 }
 
@@ -130,23 +144,25 @@ static void apply_marks(Caller *caller) {
                 cache_mark_all(&caller->cache);
         for (unsigned i = 0; i < marks->n; i++)
                 cache_mark(&caller->cache, marks->uuid[i]);
-        marks->n = 0;
-        marks->all = false;
 }
 
 /* Each step returns 0, or -errno and says why. */
+
+static int virt_failure(const char *what, char why[LINK_WHY_SIZE]) {
+        char error[LINK_WHY_SIZE];
+
+        virt_error_line(error, sizeof(error));
+        snprintf(why, LINK_WHY_SIZE, "%s: %.200s", what, error);
+        return -EIO;
+}
 
 static int list_domains(Caller *caller, char why[LINK_WHY_SIZE]) {
         virDomainPtr *domains = NULL;
         int n, r;
 
         n = virConnectListAllDomains(caller->connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-        if (n < 0) {
-                char error[LINK_WHY_SIZE];
-                virt_error_line(error, sizeof(error));
-                snprintf(why, LINK_WHY_SIZE, "can not list the VMs: %.200s", error);
-                return -EIO;
-        }
+        if (n < 0)
+                return virt_failure("can not list the VMs", why);
         r = cache_sync(&caller->cache, domains, (unsigned)n);
         free(domains);
         return r;
@@ -194,6 +210,64 @@ static int probe_some(Caller *caller, char why[LINK_WHY_SIZE]) {
         return 0;
 }
 
+static int hand_out(Caller *caller, bool full) {
+        Link *link = caller->link;
+        FactList *list = cache_list(&caller->cache, full, caller->listed_ns), *old;
+
+        if (!list)
+                return -ENOMEM;
+        caller->full_pending &= !full;
+        pthread_mutex_lock(&link->lock);
+        old = link->fresh;
+        link->fresh = list;
+        if (!caller->full_pending && !link->work.full && !link->work.event && !link->work.quick)
+                link->status.asked_at_ns = 0;
+        link_set_state(link, LINK_UP, "");
+        link_notify(link);
+        pthread_mutex_unlock(&link->lock);
+        fact_list_free(old);
+        return 0;
+}
+
+/* When to work again after what began then. */
+static int64_t rest_after_ns(int64_t began_ns) {
+        int64_t now_ns = link_now_ns(), rest_ns = 2 * (now_ns - began_ns);
+
+        return now_ns + (rest_ns < REST_MOST_NS ? rest_ns : REST_MOST_NS);
+}
+
+static int look_at(Caller *caller, const unsigned char *uuid, char why[LINK_WHY_SIZE]) {
+        virDomainPtr domain = virDomainLookupByUUID(caller->connection, uuid);
+        CacheEntry *entry;
+
+        if (!domain) {
+                if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN)
+                        return virt_failure("can not look up a VM", why);
+                cache_drop(&caller->cache, uuid);
+                return 0;
+        }
+        if ((int)virDomainGetID(domain) < 0) {
+                cache_drop(&caller->cache, uuid);
+                virDomainFree(domain);
+                return 0;
+        }
+        entry = cache_put(&caller->cache, domain);
+        return entry ? read_entry(caller, entry, why) : -ENOMEM;
+}
+
+/* Serves events: looks at the VMs they named, and at nothing else. */
+static int look_at_marked(Caller *caller, char why[LINK_WHY_SIZE]) {
+        int64_t began_ns = link_now_ns();
+
+        for (unsigned i = 0; i < caller->marks->n; i++) {
+                int r = look_at(caller, caller->marks->uuid[i], why);
+                if (r < 0)
+                        return r;
+        }
+        caller->events_rest_ns = rest_after_ns(began_ns);
+        return hand_out(caller, false);
+}
+
 static bool something_urgent(Caller *caller) {
         LinkWork work;
 
@@ -225,53 +299,51 @@ static bool anything_stale(const LinkCache *cache) {
         return false;
 }
 
-static int hand_out(Caller *caller, bool full, int64_t taken_at_ns) {
-        Link *link = caller->link;
-        FactList *list = cache_list(&caller->cache, full, taken_at_ns), *old;
+/* Lists all, and reads what is new or dirty. */
+static int refresh(Caller *caller, bool probe, char why[LINK_WHY_SIZE]) {
+        int64_t began_ns = link_now_ns();
+        int r;
 
-        if (!list)
-                return -ENOMEM;
-        caller->full_pending &= !full;
-        pthread_mutex_lock(&link->lock);
-        old = link->fresh;
-        link->fresh = list;
-        link->listing = false;
-        if (!caller->full_pending && !link->work.full && !link->work.event && !link->work.quick)
-                link->status.asked_at_ns = 0;
-        link_set_state(link, LINK_UP, "");
-        link_notify(link);
-        pthread_mutex_unlock(&link->lock);
-        fact_list_free(old);
+        caller->list_needed = true;
+        r = list_domains(caller, why);
+        if (r == 0)
+                r = read_dirty(caller, why);
+        if (r == 0 && probe)
+                r = probe_some(caller, why);
+        if (r < 0)
+                return r;
+        caller->list_needed = false;
+        caller->listed_ns = began_ns;
+        caller->quicks_rest_ns = rest_after_ns(began_ns);
         return 0;
 }
 
+/* Reads on for the full list that is owed, until it is there or something more
+ * urgent is. */
+static int serve_full(Caller *caller, char why[LINK_WHY_SIZE]) {
+        int r = read_stale(caller, why);
+
+        return r == 0 ? hand_out(caller, true) : r;
+}
+
 static int serve(Caller *caller, const LinkWork *work, char why[LINK_WHY_SIZE]) {
-        int64_t began_ns = link_now_ns();
-        int r;
+        bool list = caller->list_needed || caller->marks->all || work->quick || work->full;
+        int r = 0;
 
         apply_marks(caller);
         if (work->full) {
                 cache_mark_stale(&caller->cache);
                 caller->full_pending = true;
         }
-        r = list_domains(caller, why);
-        if (r == 0)
-                r = read_dirty(caller, why);
-        if (r == 0 && work->quick)
-                r = probe_some(caller, why);
+        if (work->event && !caller->list_needed && !caller->marks->all)
+                r = look_at_marked(caller, why);
+        if (r == 0 && list)
+                r = refresh(caller, work->quick, why);
         if (r < 0)
                 return r;
-        if (!caller->full_pending)
-                return hand_out(caller, false, began_ns);
-        if (!anything_stale(&caller->cache))
-                return hand_out(caller, true, began_ns);
-        if (work->event || work->quick) {
-                r = hand_out(caller, false, began_ns);
-                if (r < 0)
-                        return r;
-        }
-        r = read_stale(caller, why);
-        return r == 0 ? hand_out(caller, true, began_ns) : r;
+        if (list && (!caller->full_pending || (work->quick && anything_stale(&caller->cache))))
+                r = hand_out(caller, false);
+        return r == 0 && caller->full_pending ? serve_full(caller, why) : r;
 }
 
 static void disconnect(Caller *caller) {
@@ -307,23 +379,17 @@ static void lose_connection(Caller *caller) {
         disconnect(caller);
 }
 
-static void take_rest(Caller *caller, int64_t began_ns) {
-        int64_t now_ns = link_now_ns(), rest_ns = 2 * (now_ns - began_ns);
-
-        caller->rest_until_ns = now_ns + (rest_ns < REST_MOST_NS ? rest_ns : REST_MOST_NS);
-}
-
 static void work_off(Caller *caller, const LinkWork *work) {
         char why[LINK_WHY_SIZE] = "out of memory";
-        int64_t began_ns = link_now_ns();
         int r = serve(caller, work, why);
 
-        cache_release(&caller->cache);
+        caller->marks->n = 0;
+        caller->marks->all = false;
         if (r >= 0) {
                 succeeded(caller);
-                take_rest(caller, began_ns);
                 return;
         }
+        caller->list_needed = true; /* and what was marked is dirty */
         give_work_back(caller, work);
         failed(caller);
         if (virConnectIsAlive(caller->connection) == 1)
@@ -348,7 +414,7 @@ static void begin_anew(Caller *caller) {
                 version = 0;
         cache_mark_all(&caller->cache);
         cache_mark_stale(&caller->cache);
-        caller->full_pending = true;
+        caller->list_needed = caller->full_pending = true;
         pthread_mutex_lock(&link->lock);
         link->status.version = version;
         link->poked = true;

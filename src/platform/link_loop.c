@@ -90,6 +90,8 @@ bool link_events_register(Link *link, virConnectPtr connection, int ret_id[LINK_
         };
 
         for (unsigned i = 0; i < LINK_CALLBACKS; i++)
+                ret_id[i] = -1;
+        for (unsigned i = 0; i < LINK_CALLBACKS && (i == 0 || ret_id[0] >= 0); i++)
                 ret_id[i] = virConnectDomainEventRegisterAny(connection, NULL, wanted[i].event, wanted[i].call,
                                                              link, NULL);
         return ret_id[0] >= 0;

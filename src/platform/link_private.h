@@ -39,7 +39,6 @@ struct Link {
         LinkMarks *marks;
         char lost_why[64];
         bool poked;
-        bool listing;         /* a list that answers quick requests is under way */
         FactList *fresh;
         int64_t opening_since_ns; /* 0: no attempt to connect is under way */
         LinkStatus status;

@@ -33,19 +33,16 @@ void virt_error_line(char *ret, size_t size) {
                         *c = ' ';
 }
 
-bool domain_is_gone(virDomainPtr domain) {
-        int code = virGetLastErrorCode();
-
-        return code == VIR_ERR_NO_DOMAIN || (code == VIR_ERR_OPERATION_INVALID && virDomainIsActive(domain) == 0);
-}
-
+/* What a failed call means. (The next call, whichever, forgets its error.) */
 static int read_failure(virDomainPtr domain, const char *what, char ret_why[LINK_WHY_SIZE]) {
-        const char *name = virDomainGetName(domain);
+        int code = virGetLastErrorCode();
         char error[LINK_WHY_SIZE];
+        const char *name;
 
         virt_error_line(error, sizeof(error));
-        if (domain_is_gone(domain))
+        if (code == VIR_ERR_NO_DOMAIN || (code == VIR_ERR_OPERATION_INVALID && virDomainIsActive(domain) == 0))
                 return GONE;
+        name = virDomainGetName(domain);
         snprintf(ret_why, LINK_WHY_SIZE, "can not read the %s of VM %.60s: %.160s", what, name ? name : "?", error);
         return -EIO;
 }

@@ -12,9 +12,6 @@ enum { LINK_WHY_SIZE = 256 };
 /* The last error of libvirt in this thread, as one line. */
 void virt_error_line(char *ret, size_t size);
 
-/* Whether the last error of libvirt means that the domain runs no more. */
-bool domain_is_gone(virDomainPtr domain);
-
 /*
  * Reads a domain. known: what was read of this run before, or NULL; what can
  * not change within a run is not asked for again. Returns 0; 1 when it runs no

@@ -23,6 +23,7 @@
 #include <sys/un.h>
 #include <time.h>
 
+#include "platform/link_read.h"
 #include "util/cleanup.h"
 
 #define SECOND INT64_C(1000000000)
@@ -346,6 +347,62 @@ static void test_storm(void **state) {
         bench_end(&bench);
 }
 
+enum { BURST = 40 };
+
+static bool has_burst(const FactList *list, const void *wanted) {
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < list->n; i++)
+                n += strncmp(list->vm[i]->name, "burst", 5) == 0;
+        return n == *(const unsigned *)wanted;
+}
+
+/* Many VMs come and go at once, in the middle of full lists. */
+static void test_burst(void **state) {
+        static const unsigned all = BURST, none = 0;
+        Bench bench = bench_on_default();
+        virDomainPtr domain[BURST];
+        char name[16];
+        FactList *list;
+
+        (void)state;
+        for (unsigned i = 0; i < BURST; i++) {
+                snprintf(name, sizeof(name), "burst%u", i);
+                if (i % 8 == 0)
+                        request(&bench, i % 16 == 0);
+                domain[i] = domain_start(&bench, name, i % 4 + 1, "");
+        }
+        list = wait_list(&bench, has_burst, &all);
+        for (unsigned i = 0; i < BURST; i++) {
+                snprintf(name, sizeof(name), "burst%u", i);
+                assert_int_equal(list_find(list, name)->n_vcpus, i % 4 + 1);
+        }
+        fact_list_free(list);
+        request(&bench, true);
+        for (unsigned i = 0; i < BURST; i++)
+                domain_stop(domain[i]);
+        fact_list_free(wait_list(&bench, has_burst, &none));
+        bench_end(&bench);
+}
+
+/* A VM that stops while it is read is no failure. */
+static void test_read_gone(void **state) {
+        Bench bench = bench_on_default();
+        virDomainPtr domain = domain_start(&bench, "gone", 2, "");
+        char why[LINK_WHY_SIZE] = "";
+        VmFact *fact = NULL;
+
+        (void)state;
+        assert_int_equal(domain_read(domain, NULL, &fact, why), 0);
+        assert_int_equal(virDomainDestroy(domain), 0);
+        assert_int_equal(domain_read(domain, fact, &fact, why), 1);
+        assert_int_equal(domain_read(domain, NULL, &fact, why), 1);
+        assert_string_equal(why, "");
+        vm_fact_free(fact);
+        virDomainFree(domain);
+        bench_end(&bench);
+}
+
 static bool is_over(const FactList *list, const void *name) {
         const VmFact *vm = list_find(list, name);
 
@@ -445,6 +502,8 @@ int main(void) {
                 cmocka_unit_test(test_full_finds_pins),
                 cmocka_unit_test(test_request_finds_vcpus),
                 cmocka_unit_test(test_storm),
+                cmocka_unit_test(test_burst),
+                cmocka_unit_test(test_read_gone),
                 cmocka_unit_test(test_over_limit),
                 cmocka_unit_test(test_nobody_there),
                 cmocka_unit_test(test_name_too_long),
