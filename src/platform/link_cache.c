@@ -152,6 +152,13 @@ void cache_mark_stale(LinkCache *cache) {
                 cache->entry[i].stale = true;
 }
 
+bool cache_has_stale(const LinkCache *cache) {
+        for (unsigned i = 0; i < cache->n; i++)
+                if (cache->entry[i].stale && !cache->entry[i].gone)
+                        return true;
+        return false;
+}
+
 void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact) {
         bool same = entry->fact && vm_fact_equal(entry->fact, fact);
 

@@ -48,6 +48,9 @@ void cache_mark(LinkCache *cache, const unsigned char *uuid); /* dirty, if it is
 void cache_mark_all(LinkCache *cache);                        /* dirty */
 void cache_mark_stale(LinkCache *cache);                      /* all stale */
 
+/* Whether anything is left to be read for a full list. */
+bool cache_has_stale(const LinkCache *cache);
+
 /* Takes the fact over as what the entry's domain was found to be. */
 void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact);
 

@@ -119,7 +119,8 @@ static LinkWork wait_for_work(Caller *caller) {
                 wait_until(link, due_ns);
         }
         work = link->work;
-        link->work = (LinkWork){ .quit = work.quit, .lost = work.lost };
+        work.quick &= caller->quicks_rest_ns <= link_now_ns();
+        link->work = (LinkWork){ .quit = work.quit, .lost = work.lost, .quick = link->work.quick && !work.quick };
         marks = link->marks;
         link->marks = caller->marks;
         caller->marks = marks;
@@ -147,14 +148,6 @@ static void apply_marks(Caller *caller) {
 }
 
 /* Each step returns 0, or -errno and says why. */
-
-static int virt_failure(const char *what, char why[LINK_WHY_SIZE]) {
-        char error[LINK_WHY_SIZE];
-
-        virt_error_line(error, sizeof(error));
-        snprintf(why, LINK_WHY_SIZE, "%s: %.200s", what, error);
-        return -EIO;
-}
 
 static int list_domains(Caller *caller, char why[LINK_WHY_SIZE]) {
         virDomainPtr *domains = NULL;
@@ -292,13 +285,6 @@ static int read_stale(Caller *caller, char why[LINK_WHY_SIZE]) {
         return 0;
 }
 
-static bool anything_stale(const LinkCache *cache) {
-        for (unsigned i = 0; i < cache->n; i++)
-                if (cache->entry[i].stale && !cache->entry[i].gone)
-                        return true;
-        return false;
-}
-
 /* Lists all, and reads what is new or dirty. */
 static int refresh(Caller *caller, bool probe, char why[LINK_WHY_SIZE]) {
         int64_t began_ns = link_now_ns();
@@ -341,7 +327,7 @@ static int serve(Caller *caller, const LinkWork *work, char why[LINK_WHY_SIZE]) 
                 r = refresh(caller, work->quick, why);
         if (r < 0)
                 return r;
-        if (list && (!caller->full_pending || (work->quick && anything_stale(&caller->cache))))
+        if (list && (!caller->full_pending || (work->quick && cache_has_stale(&caller->cache))))
                 r = hand_out(caller, false);
         return r == 0 && caller->full_pending ? serve_full(caller, why) : r;
 }

@@ -33,6 +33,14 @@ void virt_error_line(char *ret, size_t size) {
                         *c = ' ';
 }
 
+int virt_failure(const char *what, char why[LINK_WHY_SIZE]) {
+        char error[LINK_WHY_SIZE];
+
+        virt_error_line(error, sizeof(error));
+        snprintf(why, LINK_WHY_SIZE, "%s: %.200s", what, error);
+        return -EIO;
+}
+
 /* What a failed call means. (The next call, whichever, forgets its error.) */
 static int read_failure(virDomainPtr domain, const char *what, char ret_why[LINK_WHY_SIZE]) {
         int code = virGetLastErrorCode();

@@ -12,6 +12,9 @@ enum { LINK_WHY_SIZE = 256 };
 /* The last error of libvirt in this thread, as one line. */
 void virt_error_line(char *ret, size_t size);
 
+/* Says what failed, with that error. -EIO. */
+int virt_failure(const char *what, char ret_why[LINK_WHY_SIZE]);
+
 /*
  * Reads a domain. known: what was read of this run before, or NULL; what can
  * not change within a run is not asked for again. Returns 0; 1 when it runs no
