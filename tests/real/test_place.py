@@ -180,6 +180,38 @@ def skipped(lab):
     wait_until(lambda: vm.masks() == {0: {pair[1]}}, SOON)
 
 
+@case("a host CPU that goes offline is left, and used again when it is back")
+def host_hotplug(lab):
+    pair = lab.pair()
+    lab.daemon.start()
+    vm = lab.vm("a", cpuset=cpu_list(pair)).start()
+    wait_until(vm.is_placed, SOON)
+    gone = vm.cpus()[0]
+    with lab.kernel_says("online", set(lab.cpus) - {gone}):
+        wait_until(lambda: vm.is_placed() and vm.cpus() != [gone], 3, "it leaves the CPU")
+        equal(lab.daemon.status()["host_cpus"], len(lab.cpus) - 1, "CPUs of the host")
+        other = lab.vm("other", cpuset=cpu_list(pair)).start()
+        wait_until(lambda: lab.daemon.verdict(other) == "SHARED", SOON)
+    wait_until(lambda: other.is_placed() and vm.is_placed(), 3, "the CPU is used again")
+    equal(lab.strangers(), [], "CPUs owned twice")
+
+
+@case("isolated CPUs are for VMs whose operator named them")
+def isolated(lab):
+    lab.need_cpus(2)
+    *common, kept = lab.cpus
+    with lab.kernel_says("isolated", {kept}):
+        lab.daemon.start()
+        unbound = [lab.vm("unbound%d" % i).start() for i in range(2 if len(common) == 1 else 1)]
+        wait_until(lambda: all(lab.daemon.verdict(vm) in ("PLACED", "SHARED") for vm in unbound), SOON)
+        named = lab.vm("named", cpuset=cpu_list(lab.cpus[-2:])).start()
+        wait_until(lambda: lab.daemon.verdict(named) == "PLACED", SOON)
+        if len(common) == 1:
+            equal(named.cpus(), [kept], "the named VM")
+        for vm in unbound:
+            check(kept not in vm.cpus(), "an unbound VM is on the isolated CPU")
+
+
 @case("20 VMs at once: each has a verdict, no CPU is owned twice")
 def twenty(lab):
     lab.daemon.start()

@@ -19,6 +19,7 @@ without a daemon, and looks at /proc for what is true.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
@@ -60,6 +61,17 @@ class Lab:
         large the machine is."""
         self.need_cpus(2)
         return self.cpus[-2:]
+
+    @staticmethod
+    @contextlib.contextmanager
+    def kernel_says(word, cpus):
+        """Which CPUs are online, or isolated, for programs in this sandbox. To take
+        CPUs from the machine itself would reach outside."""
+        path = sandbox.LAB + "/" + word
+        with open(path, "w", encoding="ascii") as f:
+            f.write(cpu_list(cpus) + "\n")
+        with sandbox.file_in_place_of("/sys/devices/system/cpu/" + word, path):
+            yield
 
     def strangers(self):
         """CPUs that are the only CPU of two vCPUs."""

@@ -18,6 +18,7 @@ Three processes take part:
 /etc is a copy, so users and settings can be added to it freely.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -34,6 +35,7 @@ CACHE_ENV = "VAS_LAB_CACHE"
 RUN_PREFIX = "vaslab"
 
 MS_BIND, MS_REC = 0x1000, 0x4000
+MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 KVM_CREATE_VM = 0xAE01
 
@@ -277,6 +279,16 @@ def _live(subject):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+@contextlib.contextmanager
+def file_in_place_of(target, source):
+    """Shows source where target is, inside the sandbox."""
+    _mount(source, target, flags=MS_BIND)
+    try:
+        yield
+    finally:
+        _libc.umount2(os.fsencode(target), MNT_DETACH)
 
 
 def run_id():
