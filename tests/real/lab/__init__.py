@@ -27,11 +27,11 @@ import sys
 from . import sandbox, threads
 from .daemon import LOG, Daemon
 from .libvirtd import SPIN, UNPLUG, Libvirtd
-from .tap import Skip, Wrong, case, check, equal, run_cases, wait_until
+from .tap import Skip, Wrong, case, check, equal, patience, run_cases, wait_until
 from .threads import cpu_list, parse_cpus
 
 __all__ = ["Lab", "SPIN", "UNPLUG", "Skip", "Wrong", "case", "check", "cpu_list", "equal", "main",
-           "parse_cpus", "threads", "wait_until"]
+           "parse_cpus", "patience", "threads", "wait_until"]
 
 
 class Lab:

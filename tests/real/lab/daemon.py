@@ -129,7 +129,7 @@ class Daemon:
         with open(LOG, encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def stop(self, timeout=5.0):
+    def stop(self, timeout=10.0):
         """A clean stop. Returns the seconds that it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
