@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 
+import exact as exact_solver
+
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TRACES = os.path.join(TREE, "tests/traces")
 BEGIN, END = "<!-- planner:begin -->", "<!-- planner:end -->"
@@ -200,6 +202,14 @@ def instructions(bench):
             + table(["trace", "rounds", "instructions", "per round"], rows))
 
 
+def exact(bench):
+    """Hard sets beside an exact solver."""
+    title = "### Sets that fill a host, against an exact solver (CBC, 20 s each)\n\n"
+    if not shutil.which("cbc"):
+        return title + "cbc (package coinor-cbc) is not installed here.\n"
+    return title + table(exact_solver.HEAD, exact_solver.hard_rows(bench.sim, 5 if bench.events < 8000 else 20))
+
+
 def write_into(path, text):
     old = "# Performance\n\n%s\n%s\n" % (BEGIN, END)
     if os.path.exists(path):
@@ -219,10 +229,10 @@ def main():
     parser.add_argument("--sim", required=True)
     parser.add_argument("--into", help="the document; default: standard output")
     parser.add_argument("--quick", action="store_true", help="shorter traces: for trying the script out")
-    parser.add_argument("--only", help="one part: quality, rivals, snapshots, memory_nodes, smt, balanced, latency, instructions")
+    parser.add_argument("--only", help="one part: quality, rivals, snapshots, memory_nodes, smt, balanced, latency, instructions, exact")
     args = parser.parse_args()
     bench = Bench(os.path.abspath(args.sim), args.quick)
-    parts = [quality, rivals, snapshots, memory_nodes, smt, balanced, latency, instructions]
+    parts = [quality, rivals, snapshots, memory_nodes, smt, balanced, latency, instructions, exact]
     text = "## The planner\n\nWritten by `bench/planner.py`. Terms and metrics: vas-sim(1).\n"
     try:
         for part in parts:

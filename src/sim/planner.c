@@ -74,8 +74,10 @@ static bool move_is_due(Planner *planner, const Applying *applying, const Move *
         if (!cpuset_is_subset(pool_get(&model->host->pool, move->mask), pool_get(&model->host->pool, vcpu->cpuset)))
                 return false; /* the kernel would clip it */
         if (move->to >= 0 && applying->owners[move->to] > 0 && model_own_cpu(model, move->vcpu) != move->to) {
-                planner->findings.overlaps++;
-                return !planner->faults.writes && !planner->faults.deaths && !planner->faults.ranges;
+                bool faulty = planner->faults.writes || planner->faults.deaths || planner->faults.ranges;
+                planner->put_off += faulty;
+                planner->findings.overlaps += !faulty;
+                return !faulty;
         }
         return true;
 }

@@ -11,11 +11,10 @@
 #include "sim/options.h"
 #include "sim/random.h"
 
-/* What went wrong in a plan or while it was applied. All must stay 0 where no
- * fault was injected. */
+/* What is wrong with plans. All must stay 0. */
 typedef struct PlanFindings {
         uint64_t bad_plans; /* see audit.h */
-        uint64_t overlaps;  /* moves onto a CPU that somebody still owned */
+        uint64_t overlaps;  /* moves onto a CPU that somebody still owned, no fault being to blame */
         Complaint first;    /* of the first bad plan */
 } PlanFindings;
 
@@ -30,6 +29,7 @@ typedef struct Planner {
         PlanWork *work;
         PlanFindings findings;
         uint64_t writes, writes_failed, deaths, range_changes;
+        uint64_t put_off; /* moves that waited for a round, since a fault broke their chain */
 } Planner;
 
 int planner_new(Model *model, const Policy *policy, Planner **ret);

@@ -42,8 +42,9 @@ void report_notes(Replay *replay, FILE *file) {
         if (planner->writes_failed + planner->deaths + planner->range_changes > 0)
                 fprintf(file,
                         "faults: %" PRIu64 " of %" PRIu64 " writes refused, %" PRIu64 " VMs died and %" PRIu64
-                        " ranges changed between plan and application\n",
-                        planner->writes_failed, planner->writes, planner->deaths, planner->range_changes);
+                        " ranges changed between plan and application, %" PRIu64 " moves were put off\n",
+                        planner->writes_failed, planner->writes, planner->deaths, planner->range_changes,
+                        planner->put_off);
 }
 
 /* Sets a member; an allocation that failed is noticed when all is dumped. */

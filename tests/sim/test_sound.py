@@ -24,9 +24,7 @@ def check(job):
     if run.returncode != 0:
         return what, "exit %d: %s" % (run.returncode, run.stderr.strip())
     f = json.loads(run.stdout)
-    bad = [k for k in ("violations", "bad_plans") if f[k]]
-    if f["overlaps"] and "--faults" not in mode:
-        bad.append("overlaps")
+    bad = [k for k in ("violations", "bad_plans", "overlaps") if f[k]]
     if "first-touch" in mode and f["remote_vms"] and "--faults" not in mode:
         bad.append("remote_vms")
     if mode == ["--budget", "0"] and f["moves_per_event"]:
