@@ -192,19 +192,31 @@ static bool entry_differs(const Rounds *rounds, const ThreadState *entry, const 
 /*
  * A mask that changed together with the range is libvirt's, written for the
  * operator: what we wrote and what was before it are history. Only the CPU is
- * remembered, as a wish. Notes the range for the next look.
+ * remembered, as a wish. Notes the range for the next look. True when the range
+ * of a thread that we held has changed.
  */
-static void entry_follow_range(Rounds *rounds, ThreadState *entry, SetId snapshot_range, bool differs) {
+static bool entry_follow_range(Rounds *rounds, ThreadState *entry, SetId snapshot_range, bool differs) {
         const CpuSet *range = pool_get(&rounds->snapshot->pool, snapshot_range);
+        bool held = entry->before != SET_NONE;
 
         if (!range || set_is(range, pool_get(rounds->state->pool, entry->range_then)))
-                return;
+                return false;
         if (differs) {
                 entry->before = entry->range_before = entry->written = SET_NONE;
                 entry->held = false;
         }
         entry->drift = 0; /* a change seen before libvirt told of the range was no quarrel */
         entry->range_then = entry->before == SET_NONE ? SET_NONE : set_to_state(rounds, snapshot_range);
+        return held;
+}
+
+/* Its operator has spoken: a back-off from somebody else's writes is over. */
+static void rounds_forget_quarrel(Rounds *rounds, const Vm *vm) {
+        History *history = rounds->history;
+
+        for (uint32_t i = 0; i < history->n_vms; i++)
+                if (history->vm[i].start_ticks == vm->start_ticks && strcmp(history->vm[i].uuid, vm->uuid) == 0)
+                        history->vm[i].contested_until_ns = 0;
 }
 
 static void entry_count_drift(Rounds *rounds, ThreadState *entry, bool drifted, int64_t now) {
@@ -248,7 +260,8 @@ static void vcpu_annotate(Rounds *rounds, uint32_t index, int64_t now) {
             !entry_let_go(rounds->state, entry))
                 return;
         bool differs = mask && entry_differs(rounds, entry, mask);
-        entry_follow_range(rounds, entry, vcpu->range, differs);
+        if (entry_follow_range(rounds, entry, vcpu->range, differs))
+                rounds_forget_quarrel(rounds, &snapshot->vm[vcpu->vm]);
         bool drifted = differs && entry->before != SET_NONE;
         entry_count_drift(rounds, entry, drifted, now);
         entry->seen = true;

@@ -35,6 +35,28 @@ static int read_number(int fd, int32_t *ret) {
         return 0;
 }
 
+/* libvirt escapes a VM's name in its pid file's as it would in XML. */
+static int escape_name(const char *name, char ret[NAME_MAX + 1]) {
+        size_t used = 0;
+
+        for (; *name; name++) {
+                const char *piece = *name == '<'    ? "&lt;"
+                                    : *name == '>'  ? "&gt;"
+                                    : *name == '&'  ? "&amp;"
+                                    : *name == '"'  ? "&quot;"
+                                    : *name == '\'' ? "&apos;"
+                                                    : NULL;
+                size_t length = piece ? strlen(piece) : 1;
+
+                if (used + length > NAME_MAX)
+                        return -ENAMETOOLONG;
+                memcpy(ret + used, piece ? piece : name, length);
+                used += length;
+        }
+        ret[used] = '\0';
+        return 0;
+}
+
 static int read_below(const RealHost *host, const char *directory, const char *vm_name, int32_t *ret) {
         char path[PATH_MAX];
         int n = snprintf(path, sizeof(path), "%s/%s.pid", directory, vm_name);
@@ -49,12 +71,17 @@ static int read_below(const RealHost *host, const char *directory, const char *v
 }
 
 int pid_file_read(const RealHost *host, const char *vm_name, int32_t *ret) {
-        int r = -ENOENT;
+        char name[NAME_MAX + 1];
+        int r;
 
         if (!*vm_name || strchr(vm_name, '/'))
                 return -EINVAL;
+        r = escape_name(vm_name, name);
+        if (r < 0)
+                return r;
+        r = -ENOENT;
         for (unsigned i = 0; i < 2 && r == -ENOENT; i++)
                 if (host->pid_dir[i])
-                        r = read_below(host, host->pid_dir[i], vm_name, ret);
+                        r = read_below(host, host->pid_dir[i], name, ret);
         return r;
 }

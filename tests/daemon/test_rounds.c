@@ -578,6 +578,24 @@ static void test_early_sight_of_a_pin_is_no_quarrel(void **state) {
         }
 }
 
+/* In a quarrel with somebody: a new range is obeyed all the same, at once. */
+static void test_new_range_ends_a_quarrel(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 2, 0, 15);
+
+        round_run(place);
+        for (int i = 0; i < 2; i++) {
+                widen(a);
+                round_run(place);
+        }
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_CONTESTED);
+        for (unsigned i = 0; i < 2; i++)
+                model_vcpupin(a, i, 8, 11);
+        round_run(place);
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_PLACED);
+        assert_exclusive(place);
+}
+
 static void test_uuid_in_any_case(void **state) {
         Place *place = *state;
         ModelVm *a = model_start(&place->host, "a", 1, 0, 15);
@@ -618,6 +636,7 @@ int main(void) {
                 TEST(test_home_outlives_a_crash),
                 TEST(test_unknown_write_is_settled),
                 TEST(test_early_sight_of_a_pin_is_no_quarrel),
+                TEST(test_new_range_ends_a_quarrel),
                 TEST(test_uuid_in_any_case),
         };
 

@@ -112,6 +112,16 @@ static void sees_a_vm(void **state) {
                 }
 }
 
+static void a_name_is_escaped_in_its_pid_file(void **state) {
+        (void)state;
+        fake_process(tree, "&lt;a&gt; &amp;amp; &apos;b&quot;", 500, UUID_A, CGROUP);
+        vcpu_thread(500, 503, "CPU 0/KVM", "2", 2);
+        facts_add(facts, fact_new("<a> &amp; 'b\"", UUID_A, 1, "0-7"));
+        look(true);
+        assert_int_equal(seen->vm[0].sight, SIGHT_OK);
+        assert_int_equal(seen->vm[0].pid, 500);
+}
+
 static void assert_sight(VmSight sight) {
         look(true);
         assert_int_equal(seen->n_vms, 1);
@@ -547,6 +557,7 @@ static void online_cpus(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 CASE(sees_a_vm),
+                CASE(a_name_is_escaped_in_its_pid_file),
                 CASE(no_pid_file),
                 CASE(broken_pid_file),
                 CASE(pid_file_of_somebody),
