@@ -139,27 +139,40 @@ int state_compact(State *state) {
         return 0;
 }
 
-/* One set as JSON: its list, or null for SET_NONE. */
-static json_t *set_to_json(const State *state, SetId id) {
-        AUTO_FREE char *text = NULL;
+/* The sets' lists, each made once: many threads have the same. */
+typedef struct Texts {
+        const CpuSetPool *pool;
+        json_t **by_id; /* NULL: not made yet */
+} Texts;
 
-        if (id == SET_NONE)
-                return json_null();
-        text = cpulist_new(pool_get(state->pool, id));
-        return text ? json_string(text) : NULL;
+static void cleanup_texts(Texts *texts) {
+        for (uint32_t id = 0; texts->by_id && id <= texts->pool->n; id++)
+                json_decref(texts->by_id[id]);
+        free(texts->by_id);
 }
 
-static json_t *thread_to_json(const State *state, const ThreadState *t) {
+/* One set as JSON: its list, or null for SET_NONE. */
+static json_t *set_to_json(const Texts *texts, SetId id) {
+        if (id == SET_NONE)
+                return json_null();
+        if (!texts->by_id[id]) {
+                AUTO_FREE char *text = cpulist_new(pool_get(texts->pool, id));
+                texts->by_id[id] = text ? json_string(text) : NULL;
+        }
+        return json_incref(texts->by_id[id]);
+}
+
+static json_t *thread_to_json(const Texts *texts, const ThreadState *t) {
         return json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:i}",
                          "uuid", t->thread.uuid, "pid", t->thread.pid,
                          "process_start", (json_int_t)t->thread.process_start_ticks,
                          "tid", t->thread.tid, "thread_start", (json_int_t)t->thread.thread_start_ticks,
                          "vcpu", (int)t->thread.number,
-                         "before", set_to_json(state, t->before),
-                         "range_before", set_to_json(state, t->range_before),
-                         "range_then", set_to_json(state, t->range_then),
-                         "written", set_to_json(state, t->written),
-                         "intended", set_to_json(state, t->intended),
+                         "before", set_to_json(texts, t->before),
+                         "range_before", set_to_json(texts, t->range_before),
+                         "range_then", set_to_json(texts, t->range_then),
+                         "written", set_to_json(texts, t->written),
+                         "intended", set_to_json(texts, t->intended),
                          "home", (int)t->home, "held", t->held, "intended_home", (int)t->intended_home);
 }
 
@@ -167,10 +180,13 @@ static json_t *state_to_json(const State *state) {
         AUTO_JSON json_t *threads = json_array();
         AUTO_FREE char *cpus_seen = cpulist_new(&state->cpus_seen);
 
-        if (!threads || !cpus_seen)
+        CLEANUP(cleanup_texts) Texts texts = {.pool = state->pool,
+                                              .by_id = calloc(state->pool->n + 1, sizeof(*texts.by_id))};
+
+        if (!threads || !cpus_seen || !texts.by_id)
                 return NULL;
         for (unsigned i = 0; i < state->n_threads; i++)
-                if (json_array_append_new(threads, thread_to_json(state, &state->thread[i])) < 0)
+                if (json_array_append_new(threads, thread_to_json(&texts, &state->thread[i])) < 0)
                         return NULL;
         return json_pack("{s:i, s:s, s:b, s:s, s:O}", "version", STATE_VERSION, "boot_id", state->boot_id,
                          "paused", state->paused, "cpus_seen", cpus_seen, "threads", threads);
