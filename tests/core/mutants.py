@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Plants mistakes in the planner, one at a time, and runs its tests: each must be
+caught. Run by hand from anywhere: tests/core/mutants.py [NUMBER ...]
+Needs a C compiler and cmocka; builds in a temporary directory.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TESTS = ["plan", "random", "brute", "topology"]
+
+# file, what stands there, what is planted
+MUTANTS = [
+    ("allowed.c", "cpuset_subtract(ret, &policy->skip);", ";"),
+    ("allowed.c", "if (!snapshot->vm[v->vm].range_named)", "if (snapshot->vm[v->vm].range_named)"),
+    ("allowed.c", "if (needed < best)", "if (needed > best)"),
+    ("board.c", "slot_set_free(work, slot, false);", ";"),
+    ("board.c", "while (board->n_journal > mark) {", "while (board->n_journal > mark + 1) {"),
+    ("classify.c", "cpuset_subtract(&must, &work->snapshot->fresh);", ";"),
+    ("classify.c", "v->drift >= 2", "v->drift >= 1"),
+    ("classify.c", "v->range == v->range_then ? MOVE_REPAIR : MOVE_YIELD", "MOVE_REPAIR"),
+    ("classify.c", "work->snapshot->vm[vm].policy.manage == MANAGE_YES ||", ""),
+    ("classify.c", "if (census.pinned == v->n_vcpus)", "if (census.pinned > 0)"),
+    ("seat.c", "w->why = MOVE_YIELD;", ";"),
+    ("seat.c", "if (missing && !known)", "if (missing && known)"),
+    ("fit.c", "if (a->room != b->room)\n                return a->room < b->room;",
+     "if (a->room != b->room)\n                return a->room > b->room;"),
+    ("fit.c", "ret->span_more += !option[i].base;", "ret->span_more += 1;"),
+    ("fit.c", "option[i].room + top >= n", "option[i].room + top > n"),
+    ("room.c", "return vw->kind == VERDICT_PLACED && vw->exclusive && !vw->locked", "return true"),
+    ("room.c", "done = cost < level->best_milli &&", "done ="),
+    ("room.c", "after.nodes <= before.nodes && after.clusters <= before.clusters", "true"),
+    ("defrag.c", "if (vm_is_cooling(work, vm)) {", "if (false) {"),
+    ("defrag.c", "span.nodes <= vw->min_nodes && span.clusters > vw->min_clusters", "false"),
+    ("place.c", "return work->history->credits_milli - work->spent_milli - work_cost(work);", "return 64000;"),
+    ("place.c", "vm_unseat(work, vm);\n                vw->forced = true;", "vw->forced = true;"),
+    ("share.c", "a->squeezed = unowned > 0 && unowned >= users;", "a->squeezed = unowned > 0;"),
+    ("share.c", "slots_have(&work->allowed[allowed].slots, slot) && slot_is_free(&work->board, slot)",
+     "slots_have(&work->allowed[allowed].slots, slot)"),
+    ("order.c", "while (!work->emitted[vcpu] && work->holder[work->vcpu[vcpu].seat] == NOBODY)",
+     "while (!work->emitted[vcpu])"),
+    ("order.c", "emit_leavers(work);", ";"),
+    ("history.c", "if (history->credits_milli > policy->burst_milli)", "if (false)"),
+    ("history.c", "return appeared + disappeared;", "return appeared;"),
+    ("memory.c", "open_by_memory(work, v, vw);", ";"),
+    ("minimum.c", "host_minimum(work, v->n_vcpus, &clusters, &nodes);", ";"),
+    ("verdict.c", "span.nodes > vw->min_nodes || span.clusters > vw->min_clusters", "span.nodes > vw->min_nodes"),
+    ("topology.c", "if (rows[end].fact.os < low)", "if (false)"),
+]
+
+
+def build_and_run(source, out):
+    """None when every test passes; else the name of the one that does not."""
+    core = sorted(str(p) for p in (source / "src/core").glob("*.c"))
+    helpers = [str(source / "tests/core" / name) for name in ("model.c", "oracle.c")]
+    for name in TESTS:
+        exe = out / name
+        compiled = subprocess.run(
+            [os.environ.get("CC", "cc"), "-O1", "-w", "-std=gnu17", "-D_GNU_SOURCE", "-I", str(source / "src"),
+             "-I", str(source / "tests/core"), str(source / "tests/core" / f"test_{name}.c"), *helpers, *core,
+             "-lcmocka", "-o", str(exe)], capture_output=True, check=False)
+        if compiled.returncode:
+            return "the compiler"
+        try:
+            if subprocess.run([str(exe)], capture_output=True, timeout=120, check=False).returncode:
+                return name
+        except subprocess.TimeoutExpired:
+            return f"{name} (time)"
+    return None
+
+
+def main():
+    wanted = [int(a) for a in sys.argv[1:]] or range(len(MUTANTS))
+    survivors = 0
+    with tempfile.TemporaryDirectory() as directory:
+        source, out = pathlib.Path(directory) / "source", pathlib.Path(directory)
+        for number in wanted:
+            name, old, new = MUTANTS[number]
+            shutil.rmtree(source, ignore_errors=True)
+            for part in ("src/core", "tests/core"):
+                shutil.copytree(ROOT / part, source / part)
+            file = source / "src/core" / name
+            text = file.read_text()
+            if old not in text:
+                print(f"{number:2} {name}: the place has gone: {old[:60]!r}")
+                survivors += 1
+                continue
+            file.write_text(text.replace(old, new, 1))
+            caught = build_and_run(source, out)
+            print(f"{number:2} {name}: {'caught by ' + caught if caught else 'SURVIVED: ' + repr(old[:60])}", flush=True)
+            survivors += caught is None or caught == "the compiler"
+    print(f"{len(list(wanted)) - survivors} of {len(list(wanted))} caught")
+    return survivors > 0
+
+
+sys.exit(main())
