@@ -169,6 +169,30 @@ int cgroup_effective_cpus(const CgroupMounts *mounts, int root_fd, const char *m
         return r < 0 ? r : cpulist_parse(text, ret);
 }
 
+int cgroup_cpuset_path(const CgroupMounts *mounts, const char *membership, char *ret, size_t size) {
+        const char *mount = mounts->cpuset;
+        char path[PATH_MAX];
+
+        if (!membership_path(membership, "cpuset", path)) {
+                if (!membership_path(membership, "", path))
+                        return 1;
+                mount = mounts->unified;
+        }
+        if (!mount)
+                return 1;
+        int n = snprintf(ret, size, "%s%s", mount, path);
+        return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+int cgroup_cpu_group(const char *membership, char *ret, size_t size) {
+        char path[PATH_MAX];
+
+        if (!membership_path(membership, "cpu", path) && !membership_path(membership, "", path))
+                return 1;
+        int n = snprintf(ret, size, "%s", path);
+        return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
 /* Adds the " N0=12 N1=7" of a line, in units of so many bytes. */
 static void add_nodes(const char *line, uint64_t unit, uint64_t bytes[NODES_MAX]) {
         size_t length = strcspn(line, "\n");

@@ -29,6 +29,15 @@ void cgroup_mounts_done(CgroupMounts *mounts);
 int cgroup_effective_cpus(const CgroupMounts *mounts, int root_fd, const char *membership, CpuSet *ret);
 
 /*
+ * The directory, below the root, of the cpuset group that the thread is in. 0;
+ * 1: there is none; or -ENAMETOOLONG.
+ */
+int cgroup_cpuset_path(const CgroupMounts *mounts, const char *membership, char *ret, size_t size);
+/* The same of the group that the cpu controller accounts it to, without the
+ * mount point. */
+int cgroup_cpu_group(const char *membership, char *ret, size_t size);
+
+/*
  * Bytes of anonymous and shared memory by node number, of the machine's own
  * group and all below. 0; 1: not known; or -errno.
  */

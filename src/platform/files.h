@@ -11,5 +11,11 @@
  */
 int file_read_at(int dir_fd, const char *path, char *ret, size_t size);
 
-/* The same for an open file, from its beginning; the file's offset stays. */
+/*
+ * Writes the text, which must not be empty, to the file in one go: the kernel's
+ * files take a value by the write. 0 or -errno.
+ */
+int file_write_at(int dir_fd, const char *path, const char *text);
+
+/* The same as file_read_at() for an open file, from its beginning; the file's offset stays. */
 int fd_read(int fd, char *ret, size_t size);

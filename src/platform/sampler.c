@@ -19,7 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "platform/files.h"
 #include "platform/task.h"
 #include "util/cleanup.h"
 
@@ -175,11 +174,16 @@ static void followed_sample(Followed *followed, int64_t now_ns, ThreadSample *re
         *ret = (ThreadSample){};
         if (followed->fd < 0)
                 return;
-        if (fd_read(followed->fd, text, sizeof(text)) <= 0) {
+        /* One call: there is no more than a line, and the end need not be asked for. */
+        ssize_t n = pread(followed->fd, text, sizeof(text) - 1, 0);
+        if (n < 0 && errno == EINTR)
+                return;
+        if (n <= 0) {
                 cleanup_close(&followed->fd); /* it has ended */
                 followed->fd = -1;
                 return;
         }
+        text[n] = '\0';
         run = strtoull(text, &rest, 10);
         wait = strtoull(rest, NULL, 10);
         if (followed->has_window && now_ns > followed->at_ns && run >= followed->run_ns && wait >= followed->wait_ns) {

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The tidal-affinity kernel (openEuler's "dynamic affinity"): each thread has a
+ * preferred set of CPUs inside its allowed ones, and leaves it at wake-up while
+ * it is too busy. Written from the kernel's source; no such kernel was at hand.
+ */
+
+#include "platform/host.h"
+
+typedef struct RealHost RealHost;
+
+typedef enum TidalWay { TIDAL_NONE, TIDAL_THREAD, TIDAL_CGROUP } TidalWay;
+
+/* Host-wide values of that kernel; -1: not known, or not to be touched. */
+typedef struct TidalValues {
+        int threshold;  /* percent, sched_util_low_pct */
+        int task_group; /* 1: a task group's own use counts; 0: the CPU's */
+} TidalValues;
+
+typedef struct TidalProbe {
+        TidalWay way;        /* TIDAL_NONE: can not be used */
+        TidalValues values;
+        bool tlbi_limited;   /* kvm-arm.dvmbm_enabled=1 was booted */
+        bool own_group;      /* the vCPU that was looked at has a cpu cgroup of its own */
+        char why[256];       /* why it can not be used, or what to know when it can */
+} TidalProbe;
+
+/* Looks whether that kernel's files are there, on and writable for one vCPU
+ * thread (NULL: for ourselves). Reads only. */
+void tidal_probe(const RealHost *host, const ThreadRef *example, TidalProbe *ret);
+
+/*
+ * Lets the thread run on allowed and prefer preferred: first nothing is
+ * preferred, then the allowed set is written, then the preferred one, and it is
+ * read back. A preferred set that is not a proper part of allowed prefers
+ * nothing, which is what the kernel would make of it. A thread that has both
+ * already is not written.
+ */
+WriteStatus tidal_bind(RealHost *host, const ThreadRef *thread, TidalWay way, const CpuSet *allowed,
+                       const CpuSet *preferred);
+
+/* Nothing is preferred any more. */
+WriteStatus tidal_release(RealHost *host, const ThreadRef *thread, TidalWay way);
+
+/* What is in force now. Values that can not be read are -1. */
+void tidal_values_read(const RealHost *host, TidalValues *ret);
+/* Writes the values that are not -1 and differ from what is in force: 0, or the
+ * first -errno. To restore is to write what was read before. */
+int tidal_values_write(const RealHost *host, const TidalValues *wanted);
