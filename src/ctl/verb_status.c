@@ -94,6 +94,15 @@ static void print_policy(const Ctl *ctl, const json_t *status) {
         putchar('\n');
 }
 
+static void print_dynamic(const Ctl *ctl, const json_t *dynamic) {
+        if (!json_is_object(dynamic))
+                return;
+        label(ctl, "Dynamic");
+        printf("%lld vCPU%s, %lld away; %lld left, %lld moved on, %lld returned\n", get_number(dynamic, "vcpus"),
+               plural(get_number(dynamic, "vcpus")), get_number(dynamic, "away"), get_number(dynamic, "left"),
+               get_number(dynamic, "moved_on"), get_number(dynamic, "returned"));
+}
+
 /* "3 SPREAD" for each verdict, folded where the line is full. */
 static void print_verdicts(const Ctl *ctl, json_t *verdicts, unsigned column) {
         const char *name, *separator = ": ";
@@ -206,6 +215,7 @@ static void print_status(const Ctl *ctl, const json_t *status) {
         print_daemon(ctl, status);
         print_libvirt(ctl, json_object_get(status, "libvirt"));
         print_policy(ctl, status);
+        print_dynamic(ctl, json_object_get(status, "dynamic"));
         if (get_number(status, "rounds") > 0) {
                 print_vms(ctl, status);
                 print_spans(ctl, status);

@@ -45,6 +45,7 @@ struct Dynamic {
         const Settings *settings;
         DynamicPolicy policy;
         Crew crew;
+        uint64_t round; /* the crew is of this round's snapshot */
         DynamicCpus cpus;
         DynamicWork work;
         DynamicCounters counters;
@@ -213,6 +214,7 @@ int dynamic_sync(Dynamic *dynamic, bool acting) {
                 return r;
         crew_done(&dynamic->crew);
         dynamic->crew = crew;
+        dynamic->round = dynamic->rounds->counters.rounds;
         dynamic->counters.vcpus = crew.n;
         dynamic->counters.away = count_away(&crew);
         policy_of(dynamic->settings, &dynamic->policy);
@@ -296,8 +298,11 @@ int dynamic_pass(Dynamic *dynamic) {
         const Host *host = &rounds->host;
         Crew *crew = &dynamic->crew;
         int64_t started = host->ops->now_ns(host->self);
-        int r = crew_sample(dynamic);
 
+        /* A round that failed has left another snapshot, or none. */
+        if (!rounds->have_view || rounds->counters.rounds != dynamic->round)
+                return 0;
+        int r = crew_sample(dynamic);
         if (r < 0)
                 return r;
         uint32_t n = dynamic_step(rounds->topology, &dynamic->policy, &dynamic->cpus, crew->vcpu, crew->n, crew->track,

@@ -29,7 +29,8 @@ Dynamic *dynamic_free(Dynamic *dynamic);
  */
 int dynamic_sync(Dynamic *dynamic, bool acting);
 
-/* One pass. No round may be applying. 0 or -errno. */
+/* One pass; nothing when there was a round since dynamic_sync(). No round may be
+ * applying. 0 or -errno. */
 int dynamic_pass(Dynamic *dynamic);
 
 const DynamicCounters *dynamic_counters(const Dynamic *dynamic);

@@ -287,12 +287,25 @@ static json_t *status_counters(const Server *server) {
                          (json_int_t)(counters->last_round_ns / 1000));
 }
 
+/* What the dynamic binding does; null while nobody is dynamic. */
+static json_t *status_dynamic(const Server *server) {
+        const DynamicCounters *counters = dynamic_counters(server->dynamic);
+
+        if (counters->vcpus == 0)
+                return json_null();
+        return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "vcpus", (int)counters->vcpus, "away",
+                         (int)counters->away, "passes", (json_int_t)counters->passes, "left",
+                         (json_int_t)counters->left, "moved_on", (json_int_t)counters->moved_on, "returned",
+                         (json_int_t)counters->returned, "failed", (json_int_t)counters->failed, "last_pass_us",
+                         (json_int_t)(counters->last_pass_ns / 1000));
+}
+
 static void verb_get_status(const Request *request) {
         const Server *server = request->server;
-        json_t *status = json_pack("{s:s, s:i, s:f, s:o, s:o, s:o}", "version", VAS_VERSION, "pid", (int)getpid(),
+        json_t *status = json_pack("{s:s, s:i, s:f, s:o, s:o, s:o, s:o}", "version", VAS_VERSION, "pid", (int)getpid(),
                                    "uptime_s", (double)(server_now(server) - server->started_ns) / SECOND_NS,
                                    "libvirt", status_libvirt(server), "verdicts", status_verdicts(server->rounds),
-                                   "warnings", status_warnings(server));
+                                   "warnings", status_warnings(server), "dynamic", status_dynamic(server));
 
         if (!status || !json_add(status, status_settings(server)) || !json_add(status, status_host(server)) ||
             !json_add(status, status_counters(server))) {

@@ -326,6 +326,25 @@ static void test_failed_write_is_taken_back(void **state) {
         assert_int_equal(dynamic_counters(place->dynamic)->away, 0);
 }
 
+/* A round that fails leaves a snapshot that is not the one that is followed. */
+static void test_failed_round(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 1, 0, 15);
+        RoundRequest request = {.act = true};
+
+        round_run(place);
+        place->hog[model_cpu(a, 0)] = PERMILLE;
+        place->host.observe_fails = true;
+        assert_true(rounds_begin(place->rounds, NULL, &request) < 0);
+        assert_int_equal(passes(place, 20), 0);
+        place->host.observe_fails = false;
+        assert_int_equal(rounds_begin(place->rounds, NULL, &request), 0);
+        assert_true(rounds_apply_some(place->rounds, 1));
+        assert_int_equal(passes(place, 20), 0); /* not synced yet */
+        round_run(place);
+        assert_int_equal(passes(place, 20), 1);
+}
+
 static void test_thread_that_dies(void **state) {
         Place *place = *state;
         ModelVm *a = model_start(&place->host, "a", 1, 0, 15);
@@ -458,6 +477,7 @@ int main(void) {
                 CASE(test_static_neighbour_is_not_disturbed),
                 CASE(test_nobody_dynamic_nobody_followed),
                 CASE(test_failed_write_is_taken_back),
+                CASE(test_failed_round),
                 CASE(test_thread_that_dies),
                 CASE(test_cluster_holds_the_cluster),
                 CASE(test_cluster_leaves_static_owners_alone),
