@@ -88,16 +88,37 @@ static void rounds_note_offline(Rounds *rounds) {
         cpuset_subtract(&rounds->offline, &rounds->online);
 }
 
-/* Reads the topology again where the online CPUs are not those that it has. */
+static bool hotplug_is_recent(const Rounds *rounds, int64_t now, int within_s) {
+        return rounds->hotplug_seen && now - rounds->hotplug_ns < within_s * SECOND_NS;
+}
+
+/*
+ * CPUs came or went. Before 6.2 the kernel then gives every thread the mask of
+ * its cpuset; it may do so a moment before or after we learn of it, and once for
+ * each CPU. That is no quarrel, neither what was seen already nor what is soon.
+ */
+static void rounds_note_hotplug(Rounds *rounds, int64_t now) {
+        rounds->hotplug_seen = true;
+        rounds->hotplug_ns = now;
+        rounds->topology_doubtful = true;
+        for (unsigned i = 0; i < rounds->state->n_threads; i++)
+                rounds->state->thread[i].drift = 0;
+}
+
+/* Reads the topology again where the online CPUs are not those that it has, and
+ * once more a little later: the kernel's files do not change all at once. */
 static int rounds_refresh_topology(Rounds *rounds) {
         CpuSet online = {};
+        int64_t now = rounds_now(rounds);
         int r = rounds->host.ops->read_online(rounds->host.self, &online);
 
         if (r < 0) {
                 snprintf(rounds->trouble, sizeof(rounds->trouble), "can not read the online CPUs: %s", strerror(-r));
                 return r;
         }
-        if (rounds->have_topology && cpuset_equal(&online, &rounds->online))
+        bool changed = rounds->have_topology && !cpuset_equal(&online, &rounds->online);
+        bool doubtful = rounds->topology_doubtful && !hotplug_is_recent(rounds, now, SECOND_READ_S);
+        if (rounds->have_topology && !changed && !doubtful)
                 return 0;
         Topology *fresh = calloc(1, sizeof(*fresh));
         if (!fresh)
@@ -115,6 +136,9 @@ static int rounds_refresh_topology(Rounds *rounds) {
         rounds->topology = fresh;
         rounds->online = online;
         rounds->have_topology = true;
+        rounds->topology_doubtful = false;
+        if (changed)
+                rounds_note_hotplug(rounds, now);
         rounds_note_offline(rounds);
         return 0;
 }
@@ -220,7 +244,9 @@ static void rounds_forget_quarrel(Rounds *rounds, const Vm *vm) {
 }
 
 static void entry_count_drift(Rounds *rounds, ThreadState *entry, bool drifted, int64_t now) {
-        if (drifted && rounds->acting) {
+        if (drifted && hotplug_is_recent(rounds, now, HOTPLUG_S))
+                entry->drift = 0;
+        else if (drifted && rounds->acting) {
                 if (entry->drift < UINT8_MAX)
                         entry->drift++;
                 entry->drift_at_ns = now;

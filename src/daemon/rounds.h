@@ -15,7 +15,11 @@
 #include "daemon/state.h"
 #include "platform/host.h"
 
-enum { RELATED_DRIFT_S = 60 }; /* two changes of our mask within this time are a quarrel */
+enum {
+        RELATED_DRIFT_S = 60, /* two changes of our mask within this time are a quarrel */
+        HOTPLUG_S = 10,       /* but not so soon after CPUs came or went */
+        SECOND_READ_S = 2,    /* when the topology is read again after CPUs came or went */
+};
 
 typedef struct RoundCounters {
         uint64_t rounds, rounds_with_moves;
@@ -46,6 +50,9 @@ typedef struct Rounds {
         PlanWork *work;
         CpuSet online, offline;
         bool have_topology;
+        int64_t hotplug_ns;     /* when CPUs last came or went; meaningless before that */
+        bool hotplug_seen;      /* in this process's time */
+        bool topology_doubtful; /* read while the kernel may have been in the middle of its files */
         bool have_view;     /* snapshot and plan are of a finished observation */
         bool acting;        /* this round writes */
         /* The writes under way: moves next_move .. plan->n_moves. */

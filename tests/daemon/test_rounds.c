@@ -442,6 +442,30 @@ static void test_cpu_goes_offline(void **state) {
         assert_exclusive(place);
 }
 
+/* Before 6.2 the kernel gives all threads their cpuset's mask when a CPU comes
+ * or goes, before or after we learn of it: nobody quarrels. */
+static void test_hotplug_is_no_quarrel(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 2, 0, 15);
+        CpuSet ours[MODEL_VCPUS];
+
+        round_run(place);
+        masks_of(a, ours);
+        for (int i = 0; i < 3; i++) {
+                widen(a);
+                assert_int_equal(round_run(place), 1);
+                (i % 2 ? cpuset_add : cpuset_remove)(&place->host.online, 15);
+                assert_int_equal(round_run(place), 0);
+                for (int j = 0; j < i; j++) {
+                        widen(a);
+                        assert_int_equal(round_run(place), 1);
+                }
+                assert_masks(a, ours);
+                place->host.now_ns += 20 * SECOND_NS;
+        }
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_PLACED);
+}
+
 static void test_reassign_scope(void **state) {
         Place *place = *state;
 
@@ -629,6 +653,7 @@ int main(void) {
                 TEST(test_unlisted_vm_is_remembered),
                 TEST(test_shared_takes_freed_cpus),
                 TEST(test_cpu_goes_offline),
+                TEST(test_hotplug_is_no_quarrel),
                 TEST(test_reassign_scope),
                 TEST(test_trial_leaves_no_trace),
                 TEST(test_failed_observation_keeps_everything),
