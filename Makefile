@@ -6,6 +6,7 @@
 #   make check     every test; the last line says "N passed, N failed" (root)
 #   make           build
 #   make check-vhost   on an emulated host of 64 CPUs: some minutes (root)
+#   make demo-vhost    the same for the eye
 #   make unit      the tests that take seconds, for the developer's loop
 #   make install   PREFIX=/usr DESTDIR=...
 #
@@ -21,7 +22,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo check check-vhost unit real slow bench install lint clean check-clang
+.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench install lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -42,6 +43,9 @@ check: deps all check-clang
 # Nothing is installed for it: its kernel is unpacked into the build directory.
 check-vhost: deps all
 	@tools/run-tests $(BUILD) --suite vhost
+
+demo-vhost: deps all
+	@$(PYTHON) tests/vhost/run.py --build $(BUILD) demo
 
 unit: all
 	@tools/run-tests $(BUILD) --suite unit

@@ -14,18 +14,27 @@ import glob
 import os
 import shutil
 import subprocess
-import sys
+import tarfile
 import threading
-import time
 
 from cpio import Archive
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
+# /sys/devices/system of an emulated arm64 machine, complete.
+ARM64_TREE = HERE + "/arm64-64cpu.tar.xz"
 MODULES = ["drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
            "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci", "fs/netfs/netfs",
            "fs/fscache/fscache", "net/9p/9pnet", "net/9p/9pnet_virtio", "fs/9p/9p", "fs/overlayfs/overlay"]
-MEMORY_MIB = 6144
+# What of a system's start the scenario can do without.
+MASKED = """
+    systemd-udevd.service systemd-udev-trigger.service systemd-timesyncd.service systemd-hwdb-update.service
+    systemd-random-seed.service systemd-firstboot.service systemd-tmpfiles-setup.service
+    systemd-tmpfiles-setup-dev.service systemd-sysctl.service systemd-modules-load.service
+    systemd-journal-catalog-update.service systemd-update-done.service systemd-update-utmp.service ldconfig.service
+    systemd-remount-fs.service systemd-journal-flush.service modprobe@.service dev-hugepages.mount dev-mqueue.mount
+    sys-kernel-debug.mount sys-kernel-tracing.mount
+""".split()
+MEMORY_MIB = 4096
 CONSOLE_LINES = 40
 
 
@@ -90,12 +99,16 @@ class Host:
     def _write_stage(self):
         """What is laid over the build host's files: the installed programs."""
         stage = os.path.join(self.results, "stage")
-        shutil.rmtree(stage, ignore_errors=True)
         subprocess.run([os.environ.get("MESON", "meson"), "install", "-C", self.build, "--no-rebuild", "--quiet",
                         "--destdir", stage], check=True, stdout=subprocess.DEVNULL)
         shutil.copy(os.path.join(self.build, "tests/vhost/vhost-look"), stage + "/usr/bin")
         os.makedirs(stage + "/usr/lib/vhost")
         shutil.copy(os.path.join(self.build, "tests/vhost/die_in_write.so"), stage + "/usr/lib/vhost")
+        with tarfile.open(ARM64_TREE) as tree:
+            tree.extractall(stage + "/usr/lib/vhost")
+        os.rename(stage + "/usr/lib/vhost/dt64", stage + "/usr/lib/vhost/arm64")
+        if self.is_systemd:
+            self._stage_systemd(stage)
         return stage
 
     def _write_initramfs(self, kernel, settings):
@@ -113,14 +126,59 @@ class Host:
         archive.write(path)
         return path
 
+    def _stage_systemd(self, stage):
+        """The scenario as a unit, and systemd itself where this machine has none."""
+        if not os.path.exists("/lib/systemd/systemd"):
+            for package in ["systemd"] + self._missing_packages("systemd"):
+                shutil.copytree(self._unpack(package), stage, symlinks=True, dirs_exist_ok=True)
+        units = stage + "/usr/lib/systemd/system"
+        os.makedirs(units, exist_ok=True)
+        os.makedirs(stage + "/etc/systemd/system", exist_ok=True)
+        for unit in MASKED:
+            os.symlink("/dev/null", stage + "/etc/systemd/system/" + unit)
+        with open(units + "/vhost.service", "w", encoding="utf-8") as f:
+            f.write("[Unit]\nDescription=The scenario\nAfter=basic.target\nSuccessAction=reboot-immediate\n"
+                    "FailureAction=reboot-immediate\n[Service]\nType=exec\nEnvironment=LANG=C.UTF-8\n"
+                    "ExecStart=/usr/bin/python3 %s\nStandardOutput=file:/dev/ttyS1\n"
+                    "StandardError=file:/dev/ttyS1\n" % self._script())
+
+    @staticmethod
+    def _missing_packages(package):
+        done = subprocess.run(["apt-cache", "depends", "--important", package], capture_output=True, text=True,
+                              check=False)
+        names = [line.split()[-1] for line in done.stdout.splitlines() if "Depends: " in line]
+        status = ["dpkg-query", "-W", "-f=${db:Status-Status}"]
+        return [n for n in names if subprocess.run(status + [n], capture_output=True, text=True,
+                                                   check=False).stdout != "installed"]
+
+    @property
+    def is_systemd(self):
+        return self.scenario == "systemd"
+
+    def _script(self):
+        return "%s/scenario_%s.py" % (HERE, self.scenario)
+
     def _init(self):
-        script = "%s/scenario_%s.py" % (HERE, self.scenario)
-        return "/bin/sh %s/guest-init.sh %s %s" % (HERE, script, self.build)
+        if self.is_systemd:
+            return "/lib/systemd/systemd --unit=vhost.service --show-status=yes"
+        return "/bin/sh %s/guest-init.sh %s" % (HERE, self._script())
+
+    def _capabilities(self):
+        """What libvirt in here has learnt about QEMU: that takes long."""
+        return os.path.join(self.place, "qemu-capabilities")
+
+    def _keep_capabilities(self):
+        learnt = self.results + "/qemu-capabilities"
+        if os.path.isdir(learnt):
+            shutil.copytree(learnt, self._capabilities(), dirs_exist_ok=True)
 
     def prepare(self):
         """Returns QEMU's command line."""
         self.check_machine()
-        os.makedirs(self.results, exist_ok=True)
+        shutil.rmtree(self.results, ignore_errors=True)
+        os.makedirs(self.results)
+        if os.path.isdir(self._capabilities()):
+            shutil.copytree(self._capabilities(), self.results + "/qemu-capabilities")
         kernel = self.find_kernel()
         settings = 'MODULES="%s"\nINIT="%s"\n' % (" ".join(map(os.path.basename, MODULES)), self._init())
         initramfs = self._write_initramfs(kernel, settings)
@@ -169,6 +227,7 @@ class Host:
             timer.cancel()
             machine.kill()
             machine.wait()
+            self._keep_capabilities()
 
     def last_words(self):
         """The end of its console, for whoever must find out what happened."""

@@ -31,6 +31,7 @@ CACHE = "/var/cache/libvirt/qemu/capabilities"
 LOG = RESULTS + "/vas-daemon.log"
 CONF = "/etc/vas/vas-daemon.conf"
 SOCKET = "/run/vas/vas.sock"
+BIND = 0x1000
 
 _QEMU_CONF = 'security_driver = "none"\nstdio_handler = "file"\nnamespaces = [ ]\nseccomp_sandbox = 0\n'
 _LIBVIRTD_CONF = """unix_sock_dir = "/run/libvirt"
@@ -54,13 +55,23 @@ _DOMAIN = """<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/q
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+_notes = sys.stdout
+
+
+def set_quiet():
+    """Notes go to the results alone."""
+    global _notes
+    mount_results()
+    _notes = open(RESULTS + "/notes.log", "w", encoding="utf-8")
+
+
 def say(text):
-    print("# %7.1f  %s" % (time.monotonic(), text), flush=True)
+    print("# %7.1f  %s" % (time.monotonic(), text), file=_notes, flush=True)
 
 
 def mount(source, target, kind, data="", flags=0):
     os.makedirs(target, exist_ok=True)
-    if _libc.mount(source.encode(), target.encode(), kind and kind.encode(), flags, data.encode()) != 0:
+    if _libc.mount(source.encode(), target.encode(), kind and kind.encode(), ctypes.c_ulong(flags), data.encode()) != 0:
         raise OSError(ctypes.get_errno(), "mount on %s" % target)
 
 
@@ -93,7 +104,8 @@ def furnish(systemd=False):
         mount("tmpfs", "/dev/shm", "tmpfs", "mode=1777")
         mount("devpts", "/dev/pts", "devpts")
         mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
-    mount_results()
+    if not os.path.ismount(RESULTS):
+        mount_results()
     for path in ("/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/var/lib/vas"):
         mount("tmpfs", path, "tmpfs", "mode=755")
     _add_names("/etc/group", ["kvm:x:64990:", "libvirt-qemu:x:64991:", "vas:x:64992:", "vas-admin:x:64993:"])
@@ -175,10 +187,8 @@ class Daemon:
         values = "".join("%s = %s\n" % (name.replace("_", "-"), value) for name, value in defrag.items())
         write(CONF, "[daemon]\nmode = act\n[defrag]\n%s[vm free-*]\ncross-node = yes\n" % values)
 
-    def start(self, preload=None, **environment):
+    def start(self, **environment):
         environment = dict(os.environ, **environment)
-        if preload:
-            environment["LD_PRELOAD"] = preload
         with open(LOG, "ab") as log:
             self.process = subprocess.Popen(["vas-daemon", "start", "server"], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=environment)
@@ -237,8 +247,7 @@ class Daemon:
 class Guest:
     """The emulated host and everything on it."""
 
-    def __init__(self, build):
-        self.build = build
+    def __init__(self):
         self.look = Look()
         self.daemon = Daemon()
         self.vms = {}
@@ -250,10 +259,8 @@ class Guest:
 
     def start_libvirtd(self):
         kept = os.path.join(RESULTS, "qemu-capabilities")
-        for place in (kept, os.path.join(self.build, "qemu-capabilities")):
-            if os.path.isdir(place) and os.listdir(place):
-                shutil.copytree(place, CACHE)
-                break
+        if os.path.isdir(kept):
+            shutil.copytree(kept, CACHE)
         write("/etc/libvirt/qemu.conf", _QEMU_CONF)
         write("/etc/libvirt/libvirtd.conf", _LIBVIRTD_CONF)
         with open(RESULTS + "/libvirtd.out", "wb") as out:
@@ -261,8 +268,6 @@ class Guest:
                                              stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         wait_until(lambda: os.path.exists("/run/libvirt/libvirt-sock"), 120, "libvirtd listens", pause=0.2)
         self.libvirt = Libvirt("qemu:///system")
-        if os.path.isdir(CACHE):
-            shutil.copytree(CACHE, kept, dirs_exist_ok=True)
 
     def start_vms(self, *vms):
         """Starts them with their CPUs stopped, several at a time."""
@@ -271,6 +276,8 @@ class Guest:
             self.vms[vm.name] = vm
         for done in [self.starters.submit(self.libvirt.create, vm.xml()) for vm in vms]:
             done.result()
+        if not os.path.isdir(RESULTS + "/qemu-capabilities"):
+            shutil.copytree(CACHE, RESULTS + "/qemu-capabilities")
         say("%d VMs of %d vCPUs started in %.1f s" % (len(vms), sum(v.vcpus for v in vms), time.monotonic() - began))
 
     def destroy(self, *names):

@@ -41,9 +41,15 @@ class Topology:
         return (self._fewest([n & allowed for n in self.nodes], vcpus),
                 self._fewest([c & allowed for c in self.clusters], vcpus))
 
-    def free_by_cluster(self, taken):
-        """[[free CPUs of each cluster] of each node], largest first."""
+    def free_pieces(self, taken):
+        """The numbers of free CPUs of the clusters, largest first, by node."""
         return [sorted((len(c - taken) for c in self.clusters if c <= n), reverse=True) for n in self.nodes]
+
+    def fits(self, vcpus, taken):
+        """Whether a VM that may run anywhere could be on its fewest clusters
+        without a move of others."""
+        least = self.minimum(vcpus, self.cpus)[1]
+        return any(sum(pieces[:least]) >= vcpus for pieces in self.free_pieces(taken))
 
 
 def owned(threads):
@@ -60,7 +66,7 @@ def owned(threads):
     return owners
 
 
-def strayed(topology, vms, threads):
+def strayed(vms, threads, online):
     """What is not as every round must leave it: a vCPU not on one CPU, or on
     one outside of its range, or of a VM that nobody sees."""
     wrong = []
@@ -69,7 +75,7 @@ def strayed(topology, vms, threads):
         if len(vcpus) != vm.vcpus:
             wrong.append("%s: %d of %d vCPU threads" % (vm.name, len(vcpus), vm.vcpus))
         for number, thread in sorted(vcpus.items()):
-            legal = {int(vm.pins[number])} if number in vm.pins else vm.range or topology.cpus
+            legal = {int(vm.pins[number])} if number in vm.pins else (vm.range or online) & online
             if thread.cpu is None:
                 wrong.append("%s/%d may run on %s" % (vm.name, number, cpu_list(thread.mask)))
             elif thread.cpu not in legal:
@@ -77,7 +83,7 @@ def strayed(topology, vms, threads):
     return wrong
 
 
-def spread(topology, vms, threads, online=None):
+def spread(topology, vms, threads, online):
     """{VM: (span, minimum)} of those that span more than their range needs."""
     found = {}
     for vm in vms.values():
@@ -85,7 +91,7 @@ def spread(topology, vms, threads, online=None):
             continue
         cpus = [t.cpu for t in threads.get(vm.name, {}).values()]
         span = topology.span(cpus)
-        minimum = topology.minimum(vm.vcpus, (vm.range or topology.cpus) & (online or topology.cpus))
+        minimum = topology.minimum(vm.vcpus, (vm.range or online) & online)
         if span > minimum:
             found[vm.name] = (span, minimum)
     return found

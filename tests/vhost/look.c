@@ -116,7 +116,7 @@ static void count_pages(char *line, unsigned long pages[NODES]) {
 static void print_memory(const char *name, int pid) {
         char path[64], *line = NULL;
         size_t size = 0;
-        unsigned long pages[NODES] = { 0 };
+        unsigned long pages[NODES] = {0};
 
         snprintf(path, sizeof(path), "/proc/%d/numa_maps", pid);
         FILE *maps = fopen(path, "re");
@@ -142,7 +142,8 @@ static void for_each_vm(void (*print)(const char *name, int pid)) {
                 char path[512], text[32], name[256];
                 size_t length = strlen(entry->d_name);
 
-                if (length < 5 || strcmp(entry->d_name, "driver.pid") == 0 || length >= sizeof(name) || strcmp(entry->d_name + length - 4, ".pid") != 0)
+                if (length < 5 || strcmp(entry->d_name, "driver.pid") == 0 || length >= sizeof(name) ||
+                    strcmp(entry->d_name + length - 4, ".pid") != 0)
                         continue;
                 snprintf(path, sizeof(path), "%s/%s", pid_dir, entry->d_name);
                 snprintf(name, sizeof(name), "%.*s", (int)(length - 4), entry->d_name);

@@ -1,70 +1,26 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-Runs inside the emulated host whose clusters are L3 caches: 64 CPUs, 16 clusters
-of 4, 4 nodes. Twenty VMs of mixed sizes come, some before the daemon; a third
-of them go; a large one comes; the daemon is killed while it defragments; CPUs
-go offline and come back. After each step the kernel is asked who is where.
+Runs inside the emulated host whose clusters are L3 caches: the whole story, and
+CPUs that go offline and come back.
 """
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import Guest, Vm, furnish  # noqa: E402
-from steps import Steps, case, check, equal, run  # noqa: E402
-
-NODE1 = range(16, 32)
-
-# Sizes from 1 to 20, and ranges of all kinds. VMs called free-* may leave the
-# node that holds their memory; the others may not.
-EARLY = [Vm("free-large", 20), Vm("free-seven", 7), Vm("pinned", 2, pins={0: "5", 1: "38"}),
-         Vm("free-node2", 3, cpuset="32-47"), Vm("free-across", 3, cpuset="14-19"),
-         Vm("numatune", 2, node=1), Vm("touched", 2, memory=48, touch="16-31"), Vm("free-one-a", 1),
-         Vm("free-one-b", 1), Vm("free-two-a", 2)]
-LATE = [Vm("free-odd", 2, cpuset="1,3,17,49-51"), Vm("free-four", 4), Vm("free-two-b", 2)] + \
-    [Vm("free-one-%s" % c, 1) for c in "cdefghi"]
+import story  # noqa: E402,F401
+from guest import Guest, furnish  # noqa: E402
+from steps import Steps, case, run  # noqa: E402
 
 
-@case("the daemon sees 64 CPUs in 16 clusters and 4 nodes")
-def shape(host):
-    host.start_vms(*EARLY)
-    host.guest.daemon.configure(**host.GENEROUS)
-    host.guest.daemon.start()
-    host.guest.daemon.wait_ready()
-    status = host.guest.daemon.status()
-    equal([status["host_" + what] for what in ("cpus", "clusters", "nodes")], [64, 16, 4], "CPUs, clusters, nodes")
-    equal(status["cluster_level"], "l3", "what a cluster is")
-
-
-@case("VMs from before the daemon: each vCPU on one CPU of its range, none twice, in the fewest clusters")
-def early(host):
-    host.settle()
-
-
-@case("20 VMs on over 80 % of the CPUs: the same for those that came after the daemon")
-def late(host):
-    host.start_vms(*LATE)
-    host.settle()
-    check(len(host.vms) >= 20, "%d VMs", len(host.vms))
-    check(len(host.owned()) > 0.8 * 64, "%d of 64 CPUs are taken", len(host.owned()))
-
-
-@case("a VM with numatune, and one that had touched its memory before the daemon came, are on node 1")
-def memory(host):
-    threads, pages = host.guest.look.threads(), host.guest.look.memory()
-    for name in ("numatune", "touched"):
-        on = pages[name]
-        check(on[1] > 0.6 * sum(on), "%s has its memory on node 1: pages by node %s", name, on)
-        cpus = {t.cpu for t in threads[name].values()}
-        check(cpus <= set(NODE1), "%s is on %s", name, cpus)
-
-
-@case("resumed vCPUs run where they were put")
-def resumed(host):
-    host.run_vms("free-large", "free-across", "touched", "free-one-c")
+@case("CPUs go offline and come back under load: no vCPU on a dead CPU, and balance afterwards")
+def offline(host):
+    threads = host.guest.look.threads()
+    host.cpus_go_and_come(threads["free-large"][0].cpu, threads["free-large"][1].cpu,
+                          threads["free-node2"][0].cpu)
 
 
 if __name__ == "__main__":
     furnish()
-    run(Steps(Guest(sys.argv[1])))
+    run(Steps(Guest(), "l3"))

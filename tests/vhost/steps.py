@@ -29,14 +29,16 @@ def _read_topology():
 
 class Steps:
     # Enough credits for whatever is worth it, or none at all.
-    GENEROUS = {"interval": "%ds" % PERIOD_S, "cool_down": "0s", "credits_per_event": 64, "credits_per_10s": 64,
+    GENEROUS = {"interval": "%ds" % PERIOD_S, "cool_down": "0s", "credits_per_event": 64, "credits_per_10s": 640,
                 "burst": 64}
     STINGY = {"interval": "%ds" % PERIOD_S, "cool_down": "0s", "credits_per_event": 0, "credits_per_10s": 0,
               "burst": 64}
 
-    def __init__(self, guest):
+    def __init__(self, guest, cluster_level):
         self.guest = guest
+        self.cluster_level = cluster_level
         self.topology = _read_topology()
+        self.online = self.topology.cpus
         guest.start_libvirtd()
 
     @property
@@ -75,7 +77,7 @@ class Steps:
     def unexplained(self, threads):
         """VMs on more clusters than their range needs, for which the daemon has
         no reason; an error where the daemon does not know of the spread."""
-        wide = spread(self.topology, self.vms, threads)
+        wide = spread(self.topology, self.vms, threads, self.online)
         if not wide:
             return {}
         said = self.daemon.vms()
@@ -92,8 +94,8 @@ class Steps:
         def is_so():
             threads = self.guest.look.threads()
             owned(threads)
-            wrong = strayed(self.topology, self.vms, threads)
-            wide = spread(self.topology, self.vms, threads) if strict else not wrong and self.unexplained(threads)
+            wrong = strayed(self.vms, threads, self.online)
+            wide = spread(self.topology, self.vms, threads, self.online) if strict else not wrong and self.unexplained(threads)
             last[:] = wrong + ["%s: %s" % item for item in (wide or {}).items()]
             return not last
 
@@ -101,7 +103,7 @@ class Steps:
             wait_until(is_so, seconds, pause=0.3)
         except Wrong as error:
             raise Wrong("%s: %s" % (error, "; ".join(last))) from None
-        wide = spread(self.topology, self.vms, self.guest.look.threads())
+        wide = spread(self.topology, self.vms, self.guest.look.threads(), self.online)
         say("settled in %.1f s; on more clusters than needed, with a reason: %s"
             % (time.monotonic() - began, ", ".join(wide) or "none"))
 
@@ -118,6 +120,131 @@ class Steps:
 
         try:
             wait_until(is_there, 60, "each vCPU of %s ran on its CPU" % ", ".join(names), pause=0.5)
+        finally:
+            for name in names:
+                self.guest.libvirt.suspend(name)
+
+    # ---- the story
+
+    def restart(self, settings, **environment):
+        """Ends the daemon as a crash does and starts it with other settings and
+        an empty bucket of credits. Nothing moves by that."""
+        before = self.masks()
+        self.daemon.kill()
+        self.daemon.configure(**settings)
+        self.daemon.start(**environment)
+        if not environment:
+            self.daemon.wait_ready()
+            equal(self.masks(), before, "masks after a crash and a restart")
+
+    def moved_since(self, before):
+        """The threads that were there before and have another mask now."""
+        return {tid for tid, mask in self.masks().items() if tid in before and before[tid] != mask}
+
+    def _singles(self):
+        """VMs of one vCPU that may run anywhere, one from each cluster."""
+        threads, chosen = self.guest.look.threads(), {}
+        for vm in self.vms.values():
+            if vm.vcpus == 1 and not vm.range and not vm.pins:
+                (cpu,) = (t.cpu for t in threads[vm.name].values())
+                chosen.setdefault(next(c for c in self.topology.clusters if cpu in c), vm.name)
+        return chosen
+
+    def _fill(self, prefix):
+        """Takes every free piece of a cluster that is larger than one CPU."""
+        pieces = [n for node in self.topology.free_pieces(self.owned().keys()) for n in node if n > 1]
+        self.start_vms(*[Vm("free-%s-%d" % (prefix, i), n) for i, n in enumerate(pieces)])
+        self.settle()
+
+    def scatter(self, name):
+        """With no credits for moves, a VM comes to a host that has only single
+        CPUs left, and must span more clusters than it needs."""
+        self.restart(self.STINGY)
+        self._fill(name + "-fill")
+        taken = frozenset(self.owned())
+        holes = self._singles()
+        for cluster in [c for c in holes if c - taken]:
+            del holes[cluster]
+        free = 64 - len(taken)
+        going = list(holes.values())[:max(0, 4 - free)]
+        size = min(4, free + len(going))
+        check(size > 2, "%d single CPUs are free, %d more can be made so", free, len(going))
+        self.guest.destroy(*going)
+        self.start_vms(Vm(name, size))
+        self.settle()
+        said = self.daemon.vms()[name]
+        equal((said["verdict"], said["reason"]), ("SPREAD", "no-credits"), "verdict of a VM that was torn apart")
+
+    def destroy_third(self, *kept):
+        """A third of the VMs go: the small ones, and those of a cluster's size."""
+        threads = self.guest.look.threads()
+        going = [vm.name for vm in self.vms.values()
+                 if vm.vcpus <= 4 and vm.name.startswith("free-") and not vm.range and vm.name not in kept]
+        going.sort(key=lambda name: (-len(threads[name]), name))
+        self.guest.destroy(*going[:len(self.vms) // 3])
+        self.settle()
+
+    def defragment(self):
+        """Gives the daemon credits: who could do better must, in two periods."""
+        before, done = self.masks(), self.daemon.status()["moves_done"]
+        self.daemon.configure(**self.GENEROUS)
+        began = time.monotonic()
+        self.daemon.reload()
+        self.settle(strict=True)
+        seconds = time.monotonic() - began
+        moved, planned = len(self.moved_since(before)), self.daemon.status()["moves_done"] - done
+        say("defragmented in %.1f s: %d threads moved, %d moves planned" % (seconds, moved, planned))
+        check(seconds <= 2 * PERIOD_S + 1, "it took %.1f s, the period is %d s", seconds, PERIOD_S)
+        check(moved > 0, "nothing was moved")
+        equal(moved, planned, "threads moved")
+
+    def large_arrival(self):
+        """A VM that is too large for any node as it is, though not for its free
+        CPUs, when others make room."""
+        taken = frozenset(self.owned())
+        room = max(sum(pieces) for pieces in self.topology.free_pieces(taken))
+        sizes = [n for n in range(5, room + 1) if not self.topology.fits(n, taken)]
+        pieces = self.topology.free_pieces(taken)
+        check(sizes, "room must be made for no size of VM; free CPUs of clusters, by node: %s", pieces)
+        before = self.masks()
+        self.start_vms(Vm("free-late", sizes[-1]))
+        self.settle(strict=True)
+        moved = len(self.moved_since(before))
+        say("%d vCPUs came to free CPUs %s; %d threads made room" % (sizes[-1], pieces, moved))
+        check(moved > 0, "nobody made room")
+
+    def kill_while_moving(self):
+        """The daemon dies after half of its writes; another one finishes."""
+        plan = len(self.daemon.call("Reassign", scope="all", dry_run=True)["moves"])
+        check(plan > 1, "only %d moves are planned", plan)
+        writes = plan // 2
+        before = self.masks()
+        self.restart(self.GENEROUS, LD_PRELOAD=LIBRARY, VAS_DIE_AFTER=str(writes))
+        equal(self.daemon.process.wait(60), -9, "how the daemon ended")
+        half = self.masks()
+        done = len(self.moved_since(before))
+        equal(done, writes, "threads moved until it was killed")
+        self.daemon.start()
+        self.daemon.wait_ready()
+        self.settle(strict=True)
+        rest = len(self.moved_since(half))
+        say("planned %d moves, killed after %d, %d came after the restart" % (plan, done, rest))
+        check(rest <= plan - done, "%d moves were planned, %d done, and %d came afterwards", plan, done, rest)
+
+    def cpus_go_and_come(self, *dead):
+        """CPUs that carry running vCPUs are taken away and given back."""
+        names = {who.split("/")[0] for cpu, who in self.owned().items() if cpu in dead}
+        for name in names:
+            self.guest.libvirt.resume(name)
+        try:
+            for cpu in dead:
+                write("%s/cpu%d/online" % (CPUS, cpu), "0")
+            self.online -= set(dead)
+            self.settle()
+            for cpu in dead:
+                write("%s/cpu%d/online" % (CPUS, cpu), "1")
+            self.online |= set(dead)
+            self.settle(strict=True)
         finally:
             for name in names:
                 self.guest.libvirt.suspend(name)

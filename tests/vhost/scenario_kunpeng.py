@@ -1,0 +1,19 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Runs inside the emulated host that says it is a Kunpeng: clusters of the kernel,
+no L3 cache. The files that say so were read in an emulated arm64 machine.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import story  # noqa: E402,F401
+from guest import BIND, Guest, furnish, mount  # noqa: E402
+from steps import Steps, run  # noqa: E402
+
+if __name__ == "__main__":
+    furnish()
+    mount("/usr/lib/vhost/arm64/sys/devices/system", "/sys/devices/system", None, flags=BIND)
+    run(Steps(Guest(), "cluster"))
