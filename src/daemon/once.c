@@ -57,8 +57,8 @@ static int once_init(Once *once, const Settings *settings, bool lock) {
 
         *once = (Once){.lock_fd = -1};
         r = runtime_paths_init(&once->paths, settings->runtime_dir);
-        if (r == 0 && lock && once_lock(once) < 0)
-                return -EBUSY;
+        if (r == 0 && lock)
+                r = once_lock(once);
         if (r == 0)
                 r = state_new(&once->state);
         if (r == 0)
@@ -132,15 +132,30 @@ static void print_moves(const Rounds *rounds, bool act) {
                plan->before.unplaced, plan->after.unplaced);
 }
 
+/* Ends it; the exit code for result r. */
+static int once_end(Once *once, int r) {
+        bool denied = r == -EACCES || r == -EPERM || (once->rounds && once->rounds->denied);
+
+        once_done(once);
+        if (r >= 0)
+                return EXIT_SUCCESS;
+        return denied ? EXIT_DENIED : EXIT_FAILURE;
+}
+
 int once_round(const Settings *settings, bool act) {
         RoundRequest request = {.act = act, .full = true};
         FactList *facts = NULL;
         Once once;
-        int r = once_init(&once, settings, act);
+        int r;
 
+        if (act && !settings->act) {
+                log_error("mode is observe, so nothing is written; '--mode act' with --oneshot says otherwise");
+                return EXIT_FAILURE;
+        }
+        r = once_init(&once, settings, act);
         if (r == 0 && act && once.state->paused) {
                 log_error("paused: 'vasctl resume', with vas-daemon running, lets it act again");
-                r = -EPERM;
+                r = -EBUSY;
         }
         if (r == 0) {
                 facts = ask_libvirt(settings);
@@ -159,8 +174,7 @@ int once_round(const Settings *settings, bool act) {
                 }
         }
         fact_list_free(facts);
-        once_done(&once);
-        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return once_end(&once, r);
 }
 
 int once_recover(const Settings *settings) {
@@ -176,6 +190,5 @@ int once_recover(const Settings *settings) {
                 if (failed)
                         log_error("some threads could not be restored: root or CAP_SYS_NICE is needed");
         }
-        once_done(&once);
-        return r < 0 || failed ? EXIT_FAILURE : EXIT_SUCCESS;
+        return once_end(&once, failed ? -EIO : r);
 }

@@ -560,6 +560,7 @@ static void rounds_apply_move(Rounds *rounds, const Move *move) {
                 rounds->retry_soon = true;
                 break;
         case WRITE_DENIED:
+                rounds->denied = true;
                 snprintf(rounds->trouble, sizeof(rounds->trouble),
                          "the kernel forbids to change affinities: CAP_SYS_NICE is missing");
                 move_failed(rounds, move, entry, &mask);
@@ -694,6 +695,7 @@ static bool rounds_restore_thread(Rounds *rounds, ThreadState *entry) {
                 rounds->counters.writes++;
                 status = rounds->host.ops->write_mask(rounds->host.self, &entry->thread, &mask, &found);
         }
+        rounds->denied |= status == WRITE_DENIED;
         return status == WRITE_OK || status == WRITE_STALE || (status == WRITE_REFUSED && !cpuset_is_empty(&found));
 }
 

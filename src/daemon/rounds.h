@@ -59,6 +59,7 @@ typedef struct Rounds {
         bool applying;
         uint32_t next_move;
         CpuSet stuck;       /* CPUs that a failed write left occupied */
+        bool denied;        /* the kernel has refused a write for want of CAP_SYS_NICE */
         bool retry_soon;    /* something should be looked at again at once */
         uint32_t n_out_of_date; /* vCPUs of which /proc and libvirt's list do not say the same */
         RoundCounters counters;

@@ -278,6 +278,32 @@ def oneshot(lab):
     check(vm.is_placed(), "--oneshot did not place it: %s", vm.masks())
 
 
+@case("--oneshot writes nothing where the settings say observe")
+def oneshot_observe(lab):
+    vm = lab.vm("a").start()
+    lab.daemon.configure({"daemon": {"mode": "observe"}})
+    answer = lab.daemon.run("--oneshot")
+    equal((answer.code, lab.daemon.writes(), vm.masks()), (1, [], {0: frozenset(lab.cpus)}), "exit code, writes, masks")
+    check("observe" in answer.err, "the reason: %r", answer.err)
+    equal(lab.daemon.run("--oneshot", "--mode", "act").code, 0, "exit code with --mode act")
+    check(vm.is_placed(), "--mode act did not place it: %s", vm.masks())
+
+
+@case("recover without the rights for it ends with 5")
+def recover_denied(lab):
+    vm = lab.vm("a").start()
+    lab.daemon.start()
+    wait_until(vm.is_placed, 2)
+    lab.daemon.kill()
+    masks = vm.masks()
+    os.chmod("/run/vas", 0o777)
+    for file in ("lock", "state.json"):
+        os.chmod("/run/vas/" + file, 0o666)
+    answer = lab.daemon.run("recover", before=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+    equal((answer.code, vm.masks()), (5, masks), "exit code and masks")
+    check("CAP_SYS_NICE" in answer.err, "the reason: %r", answer.err)
+
+
 @case("SIGHUP re-reads the settings file")
 def reload(lab):
     vm = lab.vm("a").start()

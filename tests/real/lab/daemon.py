@@ -85,9 +85,9 @@ class Daemon:
         with open(WRITES, "w", encoding="ascii"):
             os.chmod(WRITES, 0o666)
 
-    def run(self, *args, timeout=20):
+    def run(self, *args, before=(), timeout=20):
         """Runs vas-daemon to its end, as --oneshot and the like do."""
-        done = subprocess.run([self.program, *args], capture_output=True, text=True, check=False,
+        done = subprocess.run([*before, self.program, *args], capture_output=True, text=True, check=False,
                               stdin=subprocess.DEVNULL, timeout=timeout, env=self._environment())
         return Answer(done, 0)
 
