@@ -287,6 +287,40 @@ static void test_start_and_stop(void **state) {
         bench_end(&bench);
 }
 
+typedef struct Run {
+        int id;
+        unsigned vcpus;
+} Run;
+
+static bool is_other_run(const FactList *list, const void *wanted) {
+        const VmFact *vm = list_find(list, "again");
+        const Run *before = wanted;
+
+        return vm && vm->id != before->id && vm->n_vcpus != before->vcpus;
+}
+
+/* A VM that ends and starts anew between two looks is read anew. */
+static void test_restart(void **state) {
+        const char *uuid = "<uuid>00000000-0000-4000-8000-00000000cafe</uuid>";
+        Bench bench = bench_on_default();
+        virDomainPtr domain = domain_start(&bench, "again", 1, uuid);
+        FactList *list = wait_list(&bench, has_vm, "again");
+        Run run = { .id = list_find(list, "again")->id, .vcpus = 1 };
+
+        (void)state;
+        for (unsigned i = 0; i < 20; i++) {
+                fact_list_free(list);
+                domain_stop(domain);
+                domain = domain_start(&bench, "again", i % 2 + 2, uuid);
+                list = wait_list(&bench, is_other_run, &run);
+                run = (Run){ .id = list_find(list, "again")->id, .vcpus = i % 2 + 2 };
+                assert_int_equal(run.id, virDomainGetID(domain));
+        }
+        fact_list_free(list);
+        domain_stop(domain);
+        bench_end(&bench);
+}
+
 static bool is_pinned(const FactList *list, const void *name) {
         const VmFact *vm = list_find(list, name);
 
@@ -520,6 +554,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_many),
                 cmocka_unit_test(test_start_and_stop),
+                cmocka_unit_test(test_restart),
                 cmocka_unit_test(test_full_finds_pins),
                 cmocka_unit_test(test_request_finds_vcpus),
                 cmocka_unit_test(test_storm),
