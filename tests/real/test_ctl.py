@@ -5,6 +5,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 
 from lab import case, check, cpu_list, equal, main, wait_until
@@ -231,6 +232,19 @@ def good_options(lab):
     lab.daemon.start("--smt=false", "--sched-policy=affinity", "--dynamic-util-thresh=0", "--skip-cluster-cpumask=",
                      "--range-affinity=false")
     equal(lab.daemon.status()["smt"], "false", "smt")
+
+
+@case("the settings file that is installed is legal, also with every line that it shows switched on")
+def shipped_settings(lab):
+    shipped = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data/vas-daemon.conf")
+    with open(shipped, encoding="utf-8") as f:
+        text = f.read()
+    for body in (text, re.sub(r"(?m)^#(\S+ =.*|\[.*\])$", r"\1", text)):
+        with open("/etc/vas/vas-daemon.conf", "w", encoding="utf-8") as f:
+            f.write(body)
+        answer = lab.daemon.run("--check-config")
+        equal((answer.code, answer.err), (0, ""), "--check-config")
+    check("\nmode = observe\n" in text, "it does not start in observe")
 
 
 main(__file__)
