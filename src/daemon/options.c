@@ -171,7 +171,7 @@ void options_print_help(void) {
               "  -smt,  --smt true|false             whether SMT siblings count as CPUs of their own\n"
               "                                      (also: auto, the default, and own-cores)\n"
               "  -sp,   --sched-policy affinity|dynamicAffinity\n"
-              "                                      static or dynamic binding\n"
+              "                                      static or dynamic binding (also: cluster)\n"
               "  -daut, --dynamic-util-thresh 0..100 dynamic: use in percent above which a vCPU may leave\n"
               "  -scs,  --skip-cpuset LIST           CPUs that are never given to vCPUs, such as 0-1,4\n"
               "  -ra,   --range-affinity true|false  false: only VMs whose range is whole NUMA nodes\n"

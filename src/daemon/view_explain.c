@@ -151,6 +151,31 @@ static void tell_shared(Story *story) {
              cpus_words(&story->cpus, &words));
 }
 
+/* What its policy makes of the CPUs of its own. */
+static void tell_policy(Story *story) {
+        unsigned away = 0;
+        CpuSet cpus = {};
+        Words words;
+
+        for (uint32_t i = story->vm->first_vcpu; i < story->vm->first_vcpu + story->vm->n_vcpus; i++) {
+                const Target *target = &story->view->plan->target[i];
+                const CpuSet *mask = pool_get(&story->view->snapshot->pool, target->mask);
+
+                if (!mask || target->cpu < 0)
+                        continue;
+                away += !cpuset_has(mask, (unsigned)target->cpu);
+                cpuset_or(&cpus, mask);
+        }
+        if (story->vm->policy.sched == SCHED_DYNAMIC)
+                tell(story, "Its policy is dynamic: a vCPU whose CPU is too busy is bound to an idle one instead. "
+                            "%u %s away now.",
+                     away, away == 1 ? "is" : "are");
+        else if (story->vm->policy.sched == SCHED_CLUSTER)
+                tell(story, "Its policy is cluster: the kernel runs its vCPUs on any of the CPUs %s, which are those of "
+                            "its clusters that no static VM owns.",
+                     cpus_words(&cpus, &words));
+}
+
 /* What the VM is, or would be if the daemon acted. */
 static void tell_where(Story *story) {
         const char *why = reason_text(story->verdict->reason);
@@ -159,9 +184,11 @@ static void tell_where(Story *story) {
         switch (story->verdict->kind) {
         case VERDICT_PLACED:
                 tell_own_cpus(story);
+                tell_policy(story);
                 return;
         case VERDICT_SPREAD:
                 tell_own_cpus(story);
+                tell_policy(story);
                 tell_excess(story);
                 return;
         case VERDICT_SHARED:

@@ -40,7 +40,8 @@ typedef struct Place {
 static int model_follow(void *self, const ThreadRef *thread, unsigned n) {
         Place *place = self;
 
-        memcpy(place->followed, thread, n * sizeof(*thread));
+        if (n > 0)
+                memcpy(place->followed, thread, n * sizeof(*thread));
         place->n_followed = n;
         return 0;
 }

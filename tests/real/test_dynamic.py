@@ -88,6 +88,7 @@ def cluster(lab):
     wait_until(lambda: lab.daemon.verdict(vm) == "PLACED", SOON)
     mask = vm.masks()[0]
     check(mask <= frozenset(pair) and mask, "inside its range: %r", mask)
+    check("Its policy is cluster" in lab.vasctl("explain", vm.name).out, "explain says so")
     some_rounds(lab)
     lab.daemon.kill()
     lab.daemon.start(settings=CLUSTER)
