@@ -198,8 +198,8 @@ class Host:
                         # Legacy devices do not work with this many CPUs.
                         "-device", "virtio-9p-pci,fsdev=%s,mount_tag=%s,disable-legacy=on" % (tag, tag)]
         return command + ["-nodefaults", "-display", "none", "-no-reboot", "-kernel", image, "-initrd", initramfs,
-                          "-append", "console=ttyS0 panic=-1 mitigations=off nokaslr quiet init_on_alloc=0 numa_balancing=disable "
-                          "transparent_hugepage=never lsm= audit=0",
+                          "-append", "console=ttyS0 panic=-1 quiet no_timer_check mitigations=off nokaslr init_on_alloc=0 "
+                          "numa_balancing=disable transparent_hugepage=never lsm= audit=0",
                           "-serial", "file:" + self.console, "-serial", "stdio"]
 
     # ---- running it

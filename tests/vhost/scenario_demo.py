@@ -14,7 +14,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from guest import Guest, Vm, furnish, set_quiet  # noqa: E402
 from steps import Steps  # noqa: E402
 
-FIRST = [Vm("free-database", 12), Vm("free-web", 6), Vm("free-build", 8), Vm("free-mail", 3, cpuset="32-47")] + \
+FIRST = [Vm("free-database", 16), Vm("free-web", 7), Vm("free-build", 12), Vm("free-stream", 10),
+         Vm("free-mail", 3, cpuset="32-47")] + \
     [Vm("free-small-%d" % n, 1) for n in range(1, 9)]
 
 

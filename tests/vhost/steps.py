@@ -153,7 +153,7 @@ class Steps:
     def _fill(self, prefix):
         """Takes every free piece of a cluster that is larger than one CPU."""
         pieces = [n for node in self.topology.free_pieces(self.owned().keys()) for n in node if n > 1]
-        self.start_vms(*[Vm("free-%s-%d" % (prefix, i), n) for i, n in enumerate(pieces)])
+        self.start_vms(*[Vm("%s-%d" % (prefix, i), n) for i, n in enumerate(pieces)])
         self.settle()
 
     def scatter(self, name):
@@ -198,19 +198,35 @@ class Steps:
         check(moved > 0, "nothing was moved")
         equal(moved, planned, "threads moved")
 
+    def _sizes_that_need_room(self, taken):
+        """Sizes of VMs, larger than a cluster, for which some node has the CPUs
+        but no node has them in the fewest clusters."""
+        most = max(sum(pieces) for pieces in self.topology.free_pieces(taken))
+        return [n for n in range(5, most + 1) if not self.topology.fits(n, taken)]
+
+    def _loosen(self):
+        """VMs of one vCPU go until the free CPUs lie so that there is a size that
+        needs room. Returns the size and the CPUs that are taken."""
+        while True:
+            taken = frozenset(self.owned())
+            sizes = self._sizes_that_need_room(taken)
+            if sizes:
+                return sizes[-1], taken
+            threads = self.guest.look.threads()
+            single = {vm.name: threads[vm.name][0].cpu for vm in self.vms.values()
+                      if vm.vcpus == 1 and not vm.range and not vm.pins}
+            check(single, "room must be made for no size of VM: %s", self.topology.free_pieces(taken))
+            self.guest.destroy(max(single, key=lambda name: self._sizes_that_need_room(taken - {single[name]})))
+
     def large_arrival(self):
         """A VM that is too large for any node as it is, though not for its free
         CPUs, when others make room."""
-        taken = frozenset(self.owned())
-        room = max(sum(pieces) for pieces in self.topology.free_pieces(taken))
-        sizes = [n for n in range(5, room + 1) if not self.topology.fits(n, taken)]
-        pieces = self.topology.free_pieces(taken)
-        check(sizes, "room must be made for no size of VM; free CPUs of clusters, by node: %s", pieces)
+        size, taken = self._loosen()
         before = self.masks()
-        self.start_vms(Vm("free-late", sizes[-1]))
+        self.start_vms(Vm("free-late", size))
         self.settle(strict=True)
         moved = len(self.moved_since(before))
-        say("%d vCPUs came to free CPUs %s; %d threads made room" % (sizes[-1], pieces, moved))
+        say("%d vCPUs came to free CPUs %s; %d threads made room" % (size, self.topology.free_pieces(taken), moved))
         check(moved > 0, "nobody made room")
 
     def kill_while_moving(self):
