@@ -145,8 +145,8 @@ static void print_spans(const Ctl *ctl, const json_t *status) {
         const json_t *score = json_object_get(status, "score");
         long long shared_cores = get_number(score, "shared_cores");
 
-        label(ctl, "Clusters");
-        printf("%lld used, %lld needed; nodes %lld used, %lld needed", get_number(status, "clusters_used"),
+        label(ctl, "Spread");
+        printf("clusters over all VMs %lld, at least %lld; nodes %lld, at least %lld", get_number(status, "clusters_used"),
                get_number(status, "clusters_needed"), get_number(status, "nodes_used"),
                get_number(status, "nodes_needed"));
         if (shared_cores > 0)
