@@ -8,7 +8,7 @@ import threading
 import time
 
 from lab import SPIN, Skip, case, check, cpu_list, equal, main, wait_until
-from lab.load import THREE_QUARTERS, Hog, wait_quiet
+from lab.load import THREE_QUARTERS, Hog, ToldUse, wait_quiet
 
 SOON = 3.0
 DYNAMIC = {"placement": {"sched-policy": "dynamic"}}
@@ -45,6 +45,74 @@ def as_static(lab):
     equal((lab.daemon.writes(), vm.masks()), ([], masks), "writes and masks after the crash")
     lab.daemon.stop()
     equal(set(vm.masks().values()), {frozenset(lab.cpus)}, "masks after a clean stop")
+
+
+def busy_vm(lab, told):
+    """A dynamic VM that is busy three quarters of the time, alone; its home and another CPU."""
+    lab.need_cpus(2)
+    lab.daemon.start(settings=DYNAMIC)
+    vm = lab.vm("busy", boot=THREE_QUARTERS).start(paused=False).wait_booted()
+    wait_until(vm.is_placed, SOON)
+    home = only_cpu(vm)
+    for cpu in lab.cpus:
+        told.use[cpu] = 0.75 if cpu == home else 0.0
+    return vm, home
+
+
+@case("dynamic: leaves its home for a CPU that is told to be idle, and returns; steady load, no more changes")
+def leaves_told(lab):
+    with ToldUse(lab.cpus) as told:
+        vm, home = busy_vm(lab, told)
+        before = len(lab.daemon.writes())
+        with Hog(home):
+            told.use[home] = 1.0
+            began = time.monotonic()
+            wait_until(lambda: only_cpu(vm) != home, 15, "it leaves")
+            left = time.monotonic() - began
+            told.use[only_cpu(vm)] = 0.6
+            time.sleep(20)
+            equal(len(lab.daemon.writes()) - before, 1, "mask changes under a steady load")
+            equal(lab.daemon.verdict(vm), "PLACED", "verdict while away")
+            equal(lab.daemon.status()["dynamic"]["away"], 1, "vCPUs away")
+        told.use = {cpu: 0.0 for cpu in lab.cpus}
+        began = time.monotonic()
+        wait_until(lambda: only_cpu(vm) == home, 15, "it returns")
+        print("#   left after %.2f s, returned after %.2f s" % (left, time.monotonic() - began))
+        equal(len(lab.daemon.writes()) - before, 2, "mask changes in all")
+
+
+@case("dynamic: stays where every CPU is told to be busy")
+def stays_told(lab):
+    with ToldUse(lab.cpus) as told:
+        vm, home = busy_vm(lab, told)
+        told.use = {cpu: 1.0 for cpu in lab.cpus}
+        time.sleep(1)
+        before = len(lab.daemon.writes())
+        with Hog(home):
+            time.sleep(10)
+        equal((len(lab.daemon.writes()) - before, only_cpu(vm)), (0, home), "mask changes, CPU")
+
+
+@case("dynamic: a load that is told to swing makes few mask changes")
+def swings_told(lab):
+    with ToldUse(lab.cpus) as told:
+        vm, home = busy_vm(lab, told)
+        other = next(c for c in lab.cpus if c != home)
+        before = len(lab.daemon.writes())
+        with Hog(home) as hog:
+            for turn in range(12):
+                away = only_cpu(vm) != home
+                told.use = {c: 0.0 for c in lab.cpus}
+                if turn % 2 == 0:
+                    hog.go_on()
+                    told.use[home] = 1.0
+                else:
+                    hog.pause()
+                told.use[other] = 0.6 if away else 0.0
+                time.sleep(4)
+        changes = len(lab.daemon.writes()) - before
+        print("#   %d mask changes in 48 s" % changes)
+        check(1 <= changes <= 24, "mask changes in 48 s: %d", changes)
 
 
 @case("dynamic: leaves a CPU that a hog takes, and returns when it is gone")

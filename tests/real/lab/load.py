@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+
+from . import sandbox
 
 # A guest that spins for three BIOS ticks of 55 ms and sleeps for one.
 THREE_QUARTERS = bytes.fromhex("fb 31c0 8ed8 f6066c0403 75f9 f4 ebf6".replace(" ", ""))
@@ -70,3 +73,48 @@ def wait_quiet(cpus, patience=20.0, limit=0.1):
         if all(now[cpu] < limit for cpu in cpus):
             return True
     return False
+
+
+class ToldUse(threading.Thread):
+    """The use of CPUs as a test tells it: a file over the sandbox's /proc/stat. So a test of what the daemon does
+    about it does not depend on what else the machine has to do. Threads and their waiting stay real."""
+
+    TICKS = 100  # a second
+
+    def __init__(self, cpus):
+        super().__init__(daemon=True)
+        self.use = {cpu: 0.0 for cpu in cpus}
+        self._busy = {cpu: 0.0 for cpu in cpus}
+        self._all = 0.0
+        self._over = False
+        self._path = sandbox.LAB + "/stat"
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def __enter__(self):
+        self._write()
+        sandbox.bind(self._path, "/proc/stat")
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over = True
+        self.join()
+        sandbox.unbind("/proc/stat")
+        os.close(self._file)
+
+    def _write(self):
+        lines = ["cpu  0 0 0 0 0 0 0 0 0 0\n"]
+        for cpu, busy_ticks in self._busy.items():
+            lines.append("cpu%d %010d 0 0 %010d 0 0 0 0 0 0\n" % (cpu, busy_ticks, self._all - busy_ticks))
+        os.pwrite(self._file, "".join(lines + ["intr 0\n"]).encode(), 0)
+
+    def run(self):
+        last = time.monotonic()
+        while not self._over:
+            time.sleep(0.02)
+            now = time.monotonic()
+            self._all += (now - last) * self.TICKS
+            for cpu, use in self.use.items():
+                self._busy[cpu] += (now - last) * self.TICKS * use
+            last = now
+            self._write()

@@ -36,6 +36,7 @@ RUN_PREFIX = "vaslab"
 
 MS_BIND, MS_REC = 0x1000, 0x4000
 MNT_DETACH = 2
+MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 KVM_CREATE_VM = 0xAE01
 
@@ -48,6 +49,17 @@ def _mount(source, target, kind=None, flags=0, data=None):
     if _libc.mount(args[0], args[1], args[2], ctypes.c_ulong(flags), data) != 0:
         error = ctypes.get_errno()
         raise OSError(error, "mount on %s: %s" % (target, os.strerror(error)))
+
+
+def bind(source, target):
+    """Shows source, a file or directory, at target."""
+    _mount(source, target, flags=MS_BIND)
+
+
+def unbind(target):
+    """Also while somebody holds it open."""
+    if _libc.umount2(os.fsencode(target), MNT_DETACH) != 0:
+        raise OSError(ctypes.get_errno(), "umount %s" % target)
 
 
 # ---- outer ----------------------------------------------------------------
