@@ -26,6 +26,8 @@ static unsigned vm_wants(const PlanWork *work, const Vm *vm, Want *ret) {
                         w++;
                 if (w == n)
                         ret[n++] = (Want){.allowed = allowed};
+                else if (work->vcpu[i].class == VCPU_PINNED)
+                        continue; /* that one CPU is all that its pins take */
                 ret[w].left++;
         }
         return n;
@@ -52,18 +54,23 @@ static unsigned serve(const PlanWork *work, Want *wants, unsigned n_wants, unsig
         return served;
 }
 
-/* Sets that differ: the interval that serves most, again and again. */
-static unsigned greedy_clusters(const PlanWork *work, Want *wants, unsigned n_wants) {
+/* Sets that differ: the interval that serves most, then the best of the others,
+ * and so on. What none can serve needs no more of them. */
+static unsigned greedy_clusters(PlanWork *work, Want *wants, unsigned n_wants) {
         const Topology *topology = work->topology;
         unsigned n = 0;
 
+        work->stamp++;
         for (;;) {
                 unsigned best = 0, best_served = 0;
 
                 for (unsigned c = 0; c < topology->n_clusters; c++) {
                         const Cluster *cluster = &topology->cluster[c];
-                        unsigned served = serve(work, wants, n_wants, cluster->first_slot, cluster->n_cpus, false);
+                        unsigned served;
 
+                        if (work->cluster_mark[c] == work->stamp)
+                                continue;
+                        served = serve(work, wants, n_wants, cluster->first_slot, cluster->n_cpus, false);
                         if (served > best_served) {
                                 best_served = served;
                                 best = c;
@@ -72,21 +79,26 @@ static unsigned greedy_clusters(const PlanWork *work, Want *wants, unsigned n_wa
                 if (best_served == 0)
                         return n;
                 serve(work, wants, n_wants, topology->cluster[best].first_slot, topology->cluster[best].n_cpus, true);
+                work->cluster_mark[best] = work->stamp;
                 n++;
         }
 }
 
-static unsigned greedy_nodes(const PlanWork *work, Want *wants, unsigned n_wants) {
+static unsigned greedy_nodes(PlanWork *work, Want *wants, unsigned n_wants) {
         const Topology *topology = work->topology;
         unsigned n = 0;
 
+        work->stamp++;
         for (;;) {
                 unsigned best = 0, best_served = 0;
 
                 for (unsigned i = 0; i < topology->n_nodes; i++) {
                         const Node *node = &topology->node[i];
-                        unsigned served = serve(work, wants, n_wants, node->first_slot, node->n_cpus, false);
+                        unsigned served;
 
+                        if (work->node_mark[i] == work->stamp)
+                                continue;
+                        served = serve(work, wants, n_wants, node->first_slot, node->n_cpus, false);
                         if (served > best_served) {
                                 best_served = served;
                                 best = i;
@@ -95,6 +107,7 @@ static unsigned greedy_nodes(const PlanWork *work, Want *wants, unsigned n_wants
                 if (best_served == 0)
                         return n;
                 serve(work, wants, n_wants, topology->node[best].first_slot, topology->node[best].n_cpus, true);
+                work->node_mark[best] = work->stamp;
                 n++;
         }
 }

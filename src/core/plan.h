@@ -16,7 +16,7 @@
 typedef enum VerdictKind {
         VERDICT_PLACED,      /* every vCPU has its own CPU, on the fewest clusters */
         VERDICT_SPREAD,      /* every vCPU has its own CPU, on more clusters or nodes than the minimum */
-        VERDICT_SHARED,      /* not exclusively placed: runs on what nobody owns, or its whole range */
+        VERDICT_SHARED,      /* not exclusively placed: runs on what nobody owns, or its whole range; or its pins share CPUs */
         VERDICT_PINNED,      /* its operator pinned every vCPU to one CPU */
         VERDICT_FOREIGN,     /* some thread was narrowed by somebody else before us */
         VERDICT_EXCLUDED,    /* configuration says: not managed */

@@ -15,13 +15,25 @@ static bool seat_is_open(const PlanWork *work, uint32_t vcpu, int slot) {
                slot_is_free(&work->board, (unsigned)slot);
 }
 
+/* Two that may not be touched can stand on one CPU: the first owns it. A pinned
+ * one can stand on none: its CPU is offline. */
 static void seat_fixed(PlanWork *work) {
         for (uint32_t i = 0; i < work->snapshot->n_vcpus; i++) {
                 const VcpuWork *w = &work->vcpu[i];
+                VmWork *vw = &work->vm[work->snapshot->vcpu[i].vm];
 
-                if (w->class != VCPU_MOVABLE && w->stand != NO_SLOT &&
-                    slot_is_free(&work->board, (unsigned)w->stand))
+                if (w->class == VCPU_MOVABLE)
+                        continue;
+                if (w->stand == NO_SLOT)
+                        vw->crowded = true;
+                else if (slot_is_free(&work->board, (unsigned)w->stand))
                         board_seat(work, i, w->stand);
+                else {
+                        int32_t owner = work->board.owner[w->stand];
+
+                        vw->crowded = true;
+                        work->vm[work->snapshot->vcpu[owner].vm].crowded = true;
+                }
         }
 }
 

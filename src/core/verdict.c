@@ -59,7 +59,7 @@ void work_score(PlanWork *work, Score *ret) {
 
                 if (work->vm[vm].kind != VERDICT_PLACED)
                         continue;
-                if (!vm_is_complete(work, vm)) {
+                if (work->vm[vm].crowded || !vm_is_complete(work, vm)) {
                         ret->unplaced++;
                         continue;
                 }
@@ -197,12 +197,13 @@ static bool stands_in_way(const PlanWork *work, const Group *group, unsigned slo
 
         if (owner == NOBODY || !slots_have(&work->allowed[group->allowed].slots, slot))
                 return false;
-        return work->snapshot->vcpu[owner].vm != group->vm &&
-               !(only_fixed && work->vcpu[owner].class == VCPU_MOVABLE);
+        if (work->vcpu[owner].class != VCPU_MOVABLE)
+                return true; /* its own VM's pins too */
+        return work->snapshot->vcpu[owner].vm != group->vm && !only_fixed;
 }
 
-/* CPUs of the group's range that others own: all of them, or those that can
- * not be moved away. *ret_vm: the VM with most of them. */
+/* CPUs of the group's range that are not for it: all that others own, or those
+ * that can not be vacated. *ret_vm: the other VM with most of them. */
 static unsigned owned_by_others(PlanWork *work, const Group *group, bool only_fixed, int32_t *ret_vm) {
         uint16_t *count = work->vm_count;
         unsigned n = 0;
@@ -214,6 +215,8 @@ static unsigned owned_by_others(PlanWork *work, const Group *group, bool only_fi
                         uint32_t vm = work->snapshot->vcpu[work->board.owner[slot]].vm;
 
                         n++;
+                        if (vm == group->vm)
+                                continue;
                         count[vm]++;
                         if (*ret_vm < 0 || count[vm] > count[*ret_vm])
                                 *ret_vm = (int32_t)vm;
@@ -247,6 +250,35 @@ static void verdict_why_shared(PlanWork *work, uint32_t vm, Verdict *ret) {
                 ret->reason = vw->bound ? REASON_MEMORY : REASON_FRAGMENTED;
 }
 
+/* A VM some of whose pins take no CPU of their own: the rest of it has them. */
+static void verdict_why_crowded(PlanWork *work, uint32_t vm, Verdict *ret) {
+        const Vm *v = &work->snapshot->vm[vm];
+
+        ret->reason = REASON_BLOCKED;
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
+                int slot = vcpu_slot(work, i);
+                int32_t owner = slot == NO_SLOT ? NOBODY : work->board.owner[slot];
+
+                if (slot == NO_SLOT)
+                        ret->reason = REASON_RANGE_EMPTY; /* pinned to a CPU that is offline */
+                if (owner != NOBODY && work->snapshot->vcpu[owner].vm != vm)
+                        ret->blocker = work->snapshot->vcpu[owner].vm;
+        }
+}
+
+/* Where all vCPUs sit now is proof that so few suffice: the minimum is counted
+ * greedily where ranges differ, and for pins as if each had a CPU to itself. */
+static void verdict_bound_minimum(const PlanWork *work, const Vm *vm, Verdict *ret) {
+        for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus; i++)
+                if (vcpu_slot(work, i) == NO_SLOT)
+                        return;
+        if (ret->nodes > ret->min_nodes)
+                return; /* on more nodes fewer clusters may do: that is no gain */
+        ret->min_nodes = ret->nodes;
+        if (ret->min_clusters > ret->clusters)
+                ret->min_clusters = ret->clusters;
+}
+
 static void vm_judge(PlanWork *work, uint32_t vm, Verdict *ret) {
         const VmWork *vw = &work->vm[vm];
         Span span = vm_span(work, vm);
@@ -256,6 +288,7 @@ static void vm_judge(PlanWork *work, uint32_t vm, Verdict *ret) {
         ret->min_nodes = vw->min_nodes;
         ret->clusters = (uint16_t)span.clusters;
         ret->nodes = (uint16_t)span.nodes;
+        verdict_bound_minimum(work, &work->snapshot->vm[vm], ret);
         verdict_count(work, &work->snapshot->vm[vm], ret);
         ret->remote_memory = vm_memory_is_remote(work, vm);
         if (vw->kind != VERDICT_PLACED)
@@ -263,6 +296,9 @@ static void vm_judge(PlanWork *work, uint32_t vm, Verdict *ret) {
         if (!vw->exclusive) {
                 ret->kind = VERDICT_SHARED;
                 verdict_why_shared(work, vm, ret);
+        } else if (vw->crowded) {
+                ret->kind = VERDICT_SHARED;
+                verdict_why_crowded(work, vm, ret);
         } else if (span.nodes > vw->min_nodes || span.clusters > vw->min_clusters) {
                 ret->kind = VERDICT_SPREAD;
                 ret->reason = vw->hint != REASON_NONE ? vw->hint : REASON_FRAGMENTED;

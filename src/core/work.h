@@ -107,6 +107,7 @@ typedef struct VmWork {
         bool release;         /* give its threads their old masks back */
         bool exclusive;       /* every vCPU has a seat */
         bool stood;           /* the same when the round began */
+        bool crowded;         /* one that may not be touched has no CPU to itself: it can never be placed exclusively */
         bool locked;          /* takes part in the search for room: not to be ejected (again) */
         bool threads;         /* its ranges leave no core for each vCPU: threads are equal to it */
         bool forced;          /* has to move: that costs no credits */

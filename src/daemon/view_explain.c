@@ -135,11 +135,9 @@ static void tell_excess(Story *story) {
 }
 
 static void tell_shared(Story *story) {
-        unsigned without = 0;
+        unsigned without = story->vm->n_vcpus - story->verdict->n_exclusive;
         Words words;
 
-        for (uint32_t i = story->vm->first_vcpu; i < story->vm->first_vcpu + story->vm->n_vcpus; i++)
-                without += view_vcpu_cpu(story->view, i) < 0;
         if (story->vm->n_vcpus == 1)
                 tell(story, "Its one vCPU has no CPU of its own.");
         else if (without == story->vm->n_vcpus)

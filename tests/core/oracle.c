@@ -42,11 +42,33 @@ static bool known(const Vcpu *v) {
         return v->before != SET_NONE || v->written != SET_NONE || v->intended != SET_NONE;
 }
 
+/* vCPUs that are meant to sit on each CPU, whether they own it or not. */
+static void count_sitting(const Snapshot *snapshot, const Plan *plan, uint16_t *ret) {
+        memset(ret, 0, CPUS_MAX * sizeof(*ret));
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
+                if (plan->target[i].cpu >= 0)
+                        ret[plan->target[i].cpu]++;
+}
+
+static bool sits_alone(const Plan *plan, uint32_t vcpu, const uint16_t *sitting) {
+        return plan->target[vcpu].cpu >= 0 && sitting[plan->target[vcpu].cpu] == 1;
+}
+
+/* Whether one of its pins shares its CPU, or has none: the others may own theirs. */
+static bool pins_are_crowded(const Snapshot *snapshot, const Plan *plan, const Vm *vm, const uint16_t *sitting) {
+        for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus; i++)
+                if (vcpu_pinned(snapshot, i) && !sits_alone(plan, i, sitting))
+                        return true;
+        return false;
+}
+
 static int check_targets(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
                          char *ret_why) {
+        static uint16_t sitting[CPUS_MAX];
         static int owner[CPUS_MAX];
 
         memset(owner, 0xff, sizeof(owner));
+        count_sitting(snapshot, plan, sitting);
         for (uint32_t i = 0; i < snapshot->n_vcpus; i++) {
                 const Target *target = &plan->target[i];
                 const CpuSet *mask = pool_get(&snapshot->pool, target->mask);
@@ -63,7 +85,9 @@ static int check_targets(const Topology *topology, const Snapshot *snapshot, con
                         WRONG("vCPU %u has no target", i);
                 if (known(&snapshot->vcpu[i]) && !cpuset_is_subset(mask, &allowed))
                         WRONG("vCPU %u: mask outside its allowed set", i);
-                if ((kind == VERDICT_SHARED) != (target->cpu < 0))
+                if ((kind == VERDICT_SHARED) != (target->cpu < 0) &&
+                    !(kind == VERDICT_SHARED &&
+                      pins_are_crowded(snapshot, plan, &snapshot->vm[snapshot->vcpu[i].vm], sitting)))
                         WRONG("vCPU %u: verdict %d and CPU %d", i, kind, target->cpu);
                 if (target->cpu < 0)
                         continue;
@@ -193,11 +217,14 @@ static int check_verdict(const Topology *topology, const Snapshot *snapshot, con
                          uint32_t vm, char *ret_why) {
         const Vm *v = &snapshot->vm[vm];
         const Verdict *verdict = &plan->verdict[vm];
+        static uint16_t sitting[CPUS_MAX];
         CpuSet clusters, nodes, first, allowed;
         bool same = true, any = false;
+        unsigned alone = 0, seated = 0;
 
         cpuset_clear(&clusters);
         cpuset_clear(&nodes);
+        count_sitting(snapshot, plan, sitting);
         for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
                 int slot = plan->target[i].cpu < 0 ? -1 : topology->slot_of[plan->target[i].cpu];
 
@@ -206,6 +233,8 @@ static int check_verdict(const Topology *topology, const Snapshot *snapshot, con
                         first = allowed;
                 any = true;
                 same = same && cpuset_equal(&first, &allowed);
+                alone += sits_alone(plan, i, sitting);
+                seated += slot >= 0;
                 if (slot < 0)
                         continue;
                 cpuset_add(&clusters, topology->cpu[slot].cluster);
@@ -214,6 +243,13 @@ static int check_verdict(const Topology *topology, const Snapshot *snapshot, con
         if (verdict->clusters != cpuset_count(&clusters) || verdict->nodes != cpuset_count(&nodes))
                 WRONG("VM %u: verdict says %u clusters, %u nodes; it has %u, %u", vm, verdict->clusters,
                       verdict->nodes, cpuset_count(&clusters), cpuset_count(&nodes));
+        if (seated == v->n_vcpus &&
+            (verdict->min_nodes > verdict->nodes ||
+             (verdict->min_nodes == verdict->nodes && verdict->min_clusters > verdict->clusters)))
+                WRONG("VM %u: a minimum of %u clusters, %u nodes; it sits on %u, %u", vm, verdict->min_clusters,
+                      verdict->min_nodes, verdict->clusters, verdict->nodes);
+        if (verdict->n_exclusive != alone)
+                WRONG("VM %u: %u own CPUs, not %u", vm, alone, verdict->n_exclusive);
         if (!vm_managed(plan, vm))
                 return 0;
         if (same && topology->smt_width == 1) {
@@ -227,9 +263,8 @@ static int check_verdict(const Topology *topology, const Snapshot *snapshot, con
         if (verdict->kind != VERDICT_SHARED && over != (verdict->kind == VERDICT_SPREAD))
                 WRONG("VM %u: verdict %d, %u clusters of %u", vm, verdict->kind, verdict->clusters,
                       verdict->min_clusters);
-        if (verdict->kind != VERDICT_SHARED && verdict->n_exclusive + verdict->cpus_twice < v->n_vcpus &&
-            verdict->cpus_twice == 0)
-                WRONG("VM %u: verdict %d but only %u own CPUs", vm, verdict->kind, verdict->n_exclusive);
+        if ((verdict->kind == VERDICT_SHARED) != (alone < v->n_vcpus))
+                WRONG("VM %u: verdict %d, and %u of %u vCPUs own a CPU", vm, verdict->kind, alone, v->n_vcpus);
         if (verdict->kind == VERDICT_SPREAD && verdict->reason == REASON_NONE)
                 WRONG("VM %u: SPREAD without a reason", vm);
         if (verdict->kind == VERDICT_SHARED && verdict->reason == REASON_NONE)

@@ -209,6 +209,104 @@ static void judges_pins_on_one_cpu(void **state) {
         assert_int_equal(plan.verdict[vm].n_exclusive, 0);
 }
 
+static void pin(uint32_t vm, unsigned vcpu, unsigned cpu) {
+        model_set_range(&snapshot, snapshot.vm[vm].first_vcpu + vcpu, cpu, cpu);
+}
+
+static void two_pins_on_one_cpu_are_not_placed(void **state) {
+        uint32_t vm = add(4, 0, 31);
+
+        (void)state;
+        pin(vm, 0, 5);
+        pin(vm, 1, 5);
+        round_is(2); /* the other two get CPUs of their own, beside the pins */
+        verdict_is(vm, VERDICT_SHARED, REASON_BLOCKED);
+        assert_int_equal(plan.verdict[vm].clusters, 1);
+        assert_int_equal(plan.verdict[vm].min_clusters, 1);
+        assert_int_equal(plan.verdict[vm].n_exclusive, 2);
+        assert_int_equal(plan.verdict[vm].cpus_twice, 1);
+        assert_int_equal(plan.verdict[vm].blocker, -1);
+        assert_int_equal(plan.before.unplaced, 1);
+        assert_int_equal(plan.after.unplaced, 1);
+        model_apply(&snapshot, &plan);
+        round_is(0);
+}
+
+static void four_vcpus_on_a_host_of_two(void **state) {
+        uint32_t vm;
+
+        (void)state;
+        model_topology(&topology, 1, 1, 2, 1);
+        vm = add(4, 0, 1);
+        pin(vm, 0, 0);
+        pin(vm, 1, 0);
+        round_is(0); /* one CPU is left for two */
+        verdict_is(vm, VERDICT_SHARED, REASON_BLOCKED);
+        assert_true(plan.verdict[vm].min_clusters <= 1 && plan.verdict[vm].min_nodes <= 1);
+        pin(vm, 2, 0);
+        round_is(1); /* and now one for one */
+        verdict_is(vm, VERDICT_SHARED, REASON_BLOCKED);
+        assert_int_equal(cpu_of(vm, 3), 1);
+        assert_int_equal(plan.verdict[vm].min_clusters, 1);
+        assert_int_equal(plan.verdict[vm].n_exclusive, 1);
+        assert_int_equal(plan.verdict[vm].cpus_twice, 1);
+        pin(vm, 2, 1);
+        pin(vm, 3, 1);
+        round_is(0); /* all of them, two by two */
+        verdict_is(vm, VERDICT_PINNED, REASON_NONE);
+        assert_int_equal(plan.verdict[vm].clusters, 1);
+        assert_int_equal(plan.verdict[vm].min_clusters, 1);
+        assert_int_equal(plan.verdict[vm].n_exclusive, 0);
+        assert_int_equal(plan.verdict[vm].cpus_twice, 2);
+}
+
+static void pins_of_two_vms_on_one_cpu(void **state) {
+        uint32_t a = add(1, 5, 5), b = add(2, 0, 31);
+
+        (void)state;
+        pin(b, 0, 5);
+        round_is(1);
+        verdict_is(a, VERDICT_PINNED, REASON_NONE);
+        verdict_is(b, VERDICT_SHARED, REASON_BLOCKED);
+        assert_int_equal(plan.verdict[b].blocker, (int)a);
+        assert_int_equal(plan.verdict[b].n_exclusive, 1);
+}
+
+static void five_pins_on_two_cpus_need_one_cluster(void **state) {
+        uint32_t vm = add(5, 0, 31);
+
+        (void)state;
+        for (unsigned i = 0; i < 5; i++)
+                pin(vm, i, i % 2);
+        round_is(0);
+        verdict_is(vm, VERDICT_PINNED, REASON_NONE);
+        assert_int_equal(plan.verdict[vm].min_clusters, 1);
+}
+
+static void a_pin_to_an_offline_cpu_is_not_placed(void **state) {
+        uint32_t vm = add(2, 0, 31);
+
+        (void)state;
+        pin(vm, 0, 40);
+        make(PLAN_ROUND, -1);
+        verdict_is(vm, VERDICT_SHARED, REASON_RANGE_EMPTY);
+        assert_int_equal(plan.verdict[vm].n_exclusive, 1);
+}
+
+/* Two ranges over clusters of unequal size: the largest counts once only. */
+static void ranges_that_differ_count_each_cluster_once(void **state) {
+        static const unsigned sizes[] = {4, 2, 2, 0, 0};
+        uint32_t vm;
+
+        (void)state;
+        model_topology_uneven(&topology, sizes);
+        vm = add(8, 0, 7);
+        model_set_range(&snapshot, snapshot.vm[vm].first_vcpu, 0, 6);
+        round_is(8);
+        verdict_is(vm, VERDICT_PLACED, REASON_NONE);
+        assert_int_equal(plan.verdict[vm].min_clusters, 3);
+}
+
 static void places_around_a_pinned_vcpu(void **state) {
         uint32_t vm = add(4, 0, 31);
 
@@ -440,6 +538,12 @@ int main(void) {
                 cmocka_unit_test_setup(shares_what_nobody_owns, begin),
                 cmocka_unit_test_setup(obeys_pins, begin),
                 cmocka_unit_test_setup(judges_pins_on_one_cpu, begin),
+                cmocka_unit_test_setup(two_pins_on_one_cpu_are_not_placed, begin),
+                cmocka_unit_test_setup(four_vcpus_on_a_host_of_two, begin),
+                cmocka_unit_test_setup(pins_of_two_vms_on_one_cpu, begin),
+                cmocka_unit_test_setup(five_pins_on_two_cpus_need_one_cluster, begin),
+                cmocka_unit_test_setup(a_pin_to_an_offline_cpu_is_not_placed, begin),
+                cmocka_unit_test_setup(ranges_that_differ_count_each_cluster_once, begin),
                 cmocka_unit_test_setup(places_around_a_pinned_vcpu, begin),
                 cmocka_unit_test_setup(leaves_foreign_threads_alone, begin),
                 cmocka_unit_test_setup(a_fresh_cpu_narrows_nobody, begin),
