@@ -389,6 +389,42 @@ static int rounds_name_writes(Rounds *rounds, const Move *moves, uint32_t n) {
         return 0;
 }
 
+/*
+ * A thread that a reassign takes over, and that stands already where the plan
+ * wants it, is never written; it is noted as ours all the same, or the next
+ * round would find it narrowed by a stranger again. Returns how many were noted,
+ * or -ENOMEM.
+ */
+static int rounds_claim(Rounds *rounds, uint32_t vm) {
+        const Vm *v = &rounds->snapshot->vm[vm];
+        int n = 0;
+
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
+                Vcpu *vcpu = &rounds->snapshot->vcpu[i];
+                const Target *target = &rounds->plan->target[i];
+                ThreadRef ref;
+
+                if (vcpu->mask == SET_NONE || vcpu->mask != target->mask || vcpu->mask == vcpu->range ||
+                    vcpu->before != SET_NONE)
+                        continue;
+                thread_ref(rounds->snapshot, i, &ref);
+                ThreadState *entry = state_get(rounds->state, &ref);
+                if (!entry)
+                        return -ENOMEM;
+                entry->before = entry->written = set_to_state(rounds, vcpu->mask);
+                entry->range_before = entry->range_then = set_to_state(rounds, vcpu->range);
+                if (entry->before == SET_NONE)
+                        return -ENOMEM;
+                entry->home = target->cpu;
+                entry->held = target->cpu >= 0 &&
+                              cpuset_single(pool_get(&rounds->snapshot->pool, vcpu->mask)) != target->cpu;
+                vcpu->before = vcpu->written = vcpu->mask;
+                vcpu->range_then = vcpu->range;
+                n++;
+        }
+        return n;
+}
+
 /* Takes back what rounds_name_writes() said, when nothing will be written. */
 static void rounds_unname_writes(Rounds *rounds) {
         State *state = rounds->state;
@@ -413,6 +449,23 @@ static int rounds_prepare(Rounds *rounds, const Move *moves, uint32_t n) {
                          rounds->state_path, strerror(-r));
         }
         return r;
+}
+
+/* Makes what was planned ready to be applied. 0 or -errno: nothing is moved. */
+static int rounds_get_ready(Rounds *rounds, const PlanRequest *request) {
+        int claimed = request->kind == PLAN_REASSIGN && request->vm >= 0
+                              ? rounds_claim(rounds, (uint32_t)request->vm)
+                              : 0;
+        int r = claimed < 0 ? claimed : 0;
+
+        if (r == 0 && (claimed > 0 || rounds->plan->n_moves > 0))
+                r = rounds_prepare(rounds, rounds->plan->move, rounds->plan->n_moves);
+        if (r < 0 || rounds->plan->n_moves == 0)
+                return r;
+        rounds->applying = true;
+        rounds->next_move = 0;
+        cpuset_clear(&rounds->stuck);
+        return 0;
 }
 
 /* Turns "all", a UUID or a name into what the planner is asked for; false:
@@ -467,13 +520,10 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
         rounds->counters.moves_wanted = rounds->plan->n_moves;
         rounds->counters.last_round_ns = rounds_now(rounds) - started;
         rounds_settle_quarrels(rounds);
-        if (request->act && rounds->plan->n_moves > 0) {
-                r = rounds_prepare(rounds, rounds->plan->move, rounds->plan->n_moves);
+        if (request->act) {
+                r = rounds_get_ready(rounds, &plan_for);
                 if (r < 0)
                         return r;
-                rounds->applying = true;
-                rounds->next_move = 0;
-                cpuset_clear(&rounds->stuck);
         }
         return found ? 0 : 1;
 }

@@ -480,6 +480,31 @@ static void test_reassign_scope(void **state) {
         assert_int_equal(rounds_try_reassign(place->rounds, "all"), 0);
 }
 
+/* Threads that somebody bound, and that a reassign leaves where they are, are ours from then on. */
+static void test_reassign_claims_what_stays(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 2, 0, 15);
+
+        for (unsigned i = 0; i < 2; i++) {
+                cpuset_clear(&a->thread[i].mask);
+                cpuset_add(&a->thread[i].mask, 4 + i);
+        }
+        assert_int_equal(round_run(place), 0);
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_FOREIGN);
+        assert_int_equal(begin(place, true, "a"), 0);
+        while (!rounds_apply_some(place->rounds, 1))
+                ;
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_PLACED);
+        assert_int_equal(a->thread[0].writes + a->thread[1].writes, 0);
+        assert_int_equal(round_run(place), 0);
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_PLACED);
+        daemon_crash(place); /* and that was saved */
+        daemon_start(place);
+        assert_int_equal(round_run(place), 0);
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_PLACED);
+        assert_int_equal(model_cpu(a, 0), 4);
+}
+
 /* A plan that is only asked for changes nothing, not even the next plan. */
 static void test_trial_leaves_no_trace(void **state) {
         Place *place = *state;
@@ -655,6 +680,7 @@ int main(void) {
                 TEST(test_cpu_goes_offline),
                 TEST(test_hotplug_is_no_quarrel),
                 TEST(test_reassign_scope),
+                TEST(test_reassign_claims_what_stays),
                 TEST(test_trial_leaves_no_trace),
                 TEST(test_failed_observation_keeps_everything),
                 TEST(test_cancelled_round_writes_no_more),
