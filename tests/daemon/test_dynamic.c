@@ -35,6 +35,7 @@ typedef struct Place {
         unsigned n_followed;
         unsigned hog[CPUS_N];       /* permille of others */
         unsigned demand;            /* permille that every vCPU wants */
+        int named_home;             /* what the state file said at the last write: the intended mask's home */
 } Place;
 
 static int model_follow(void *self, const ThreadRef *thread, unsigned n) {
@@ -74,6 +75,20 @@ static int model_sample(void *self, ThreadSample *ret, DynamicCpus *ret_cpus) {
         return 0;
 }
 
+/* Looks into the state file as it is at the moment of a write. */
+static WriteStatus model_write(void *self, const ThreadRef *thread, const CpuSet *mask, CpuSet *ret_mask) {
+        Place *place = self;
+        char why[256];
+        State *state;
+
+        assert_int_equal(state_new(&state), 0);
+        assert_int_equal(state_load(state, place->path, BOOT, why), 0);
+        ThreadState *entry = state_find(state, thread);
+        place->named_home = entry ? entry->intended_home : -2;
+        state_free(state);
+        return model_door(&place->host).ops->write_mask(self, thread, mask, ret_mask);
+}
+
 static void daemon_start(Place *place) {
         Host door = model_door(&place->host);
         char why[256];
@@ -81,6 +96,7 @@ static void daemon_start(Place *place) {
         place->ops = *door.ops;
         place->ops.follow = model_follow;
         place->ops.sample = model_sample;
+        place->ops.write_mask = model_write;
         door = (Host){.ops = &place->ops, .self = place};
         assert_int_equal(state_new(&place->state), 0);
         assert_true(state_load(place->state, place->path, BOOT, why) >= 0);
@@ -279,6 +295,39 @@ static void test_range_that_leaves_the_away_cpu_out(void **state) {
         assert_true(model_cpu(a, 0) >= 8 && model_cpu(a, 0) <= 11);
 }
 
+static void test_away_cpu_that_is_skipped(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 1, 0, 15);
+
+        round_run(place);
+        unsigned home = send_away(place, a);
+        cpuset_add(&place->settings.policy.skip, (unsigned)model_cpu(a, 0));
+        assert_int_equal(round_run(place), 1);
+        assert_int_equal(model_cpu(a, 0), home);
+}
+
+static void test_home_that_is_skipped_while_away(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 1, 0, 15);
+
+        round_run(place);
+        unsigned home = send_away(place, a);
+        cpuset_add(&place->settings.policy.skip, home);
+        round_run(place);
+        assert_int_not_equal(place->rounds->plan->target[0].cpu, home);
+        assert_int_equal(model_cpu(a, 0), place->rounds->plan->target[0].cpu);
+}
+
+static void test_state_names_the_home_before_the_write(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 1, 0, 15);
+
+        round_run(place);
+        assert_int_equal(place->named_home, -1); /* the home alone */
+        unsigned home = send_away(place, a);
+        assert_int_equal(place->named_home, home);
+}
+
 static void test_static_neighbour_is_not_disturbed(void **state) {
         Place *place = *state;
         ModelVm *a = model_start(&place->host, "a", 1, 0, 1);
@@ -475,6 +524,9 @@ int main(void) {
                 CASE(test_stop_restores),
                 CASE(test_changed_away_mask_is_repaired),
                 CASE(test_range_that_leaves_the_away_cpu_out),
+                CASE(test_away_cpu_that_is_skipped),
+                CASE(test_home_that_is_skipped_while_away),
+                CASE(test_state_names_the_home_before_the_write),
                 CASE(test_static_neighbour_is_not_disturbed),
                 CASE(test_nobody_dynamic_nobody_followed),
                 CASE(test_failed_write_is_taken_back),
