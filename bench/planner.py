@@ -141,21 +141,25 @@ def smt(bench):
             + table(["mix", "occupancy, at most", "mean %", "doubled cores", "shared cores", "bad %", "moves/event"], rows))
 
 
+def idle_moves(bench, name):
+    """Moves of all, after an idle hour, and after 1,000 more rounds."""
+    with open(os.path.join(TRACES, name + ".trace"), encoding="utf-8") as f:
+        lines = f.readlines()[:602]
+    moves = []
+    for idle_s in (0, 3600, 3600 + 5000):
+        path = os.path.join(bench.tmp, "idle-" + name)
+        last = int(lines[-1].split()[0])
+        with open(path, "w", encoding="utf-8") as f:
+            f.writelines(lines + ["%d create last 1 0\n" % (last + idle_s)])
+        f = bench.run("--trace", path, "--ticks")
+        moves.append(round(f["moves_per_event"] * f["events"]))
+    return moves
+
+
 def balanced(bench):
     """Moves in 1,000 further rounds once nothing happens any more."""
-    rows = []
-    for name in bench.names:
-        with open(os.path.join(TRACES, name + ".trace"), encoding="utf-8") as f:
-            lines = f.readlines()[:1502]
-        moves = []
-        for idle_s in (0, 3600, 3600 + 5000):
-            path = os.path.join(bench.tmp, "balanced")
-            last = int(lines[-1].split()[0])
-            with open(path, "w", encoding="utf-8") as f:
-                f.writelines(lines + ["%d create last 1 0\n" % (last + idle_s)])
-            f = bench.run("--trace", path, "--ticks")
-            moves.append(round(f["moves_per_event"] * f["events"]))
-        rows.append([name, moves[1] - moves[0], moves[2] - moves[1]])
+    rows = [[name, moves[1] - moves[0], moves[2] - moves[1]] for name, moves in
+            zip(bench.names, in_parallel(lambda name: idle_moves(bench, name), bench.names))]
     return ("### A host on which nothing happens (`--ticks`)\n\n"
             + table(["trace", "moves in the first hour", "moves in 1,000 further rounds"], rows))
 
@@ -229,14 +233,14 @@ def main():
     parser.add_argument("--sim", required=True)
     parser.add_argument("--into", help="the document; default: standard output")
     parser.add_argument("--quick", action="store_true", help="shorter traces: for trying the script out")
-    parser.add_argument("--only", help="one part: quality, rivals, snapshots, memory_nodes, smt, balanced, latency, instructions, exact")
+    parser.add_argument("--only", help="some parts, separated by commas: quality, rivals, snapshots, memory_nodes, smt, balanced, latency, instructions, exact")
     args = parser.parse_args()
     bench = Bench(os.path.abspath(args.sim), args.quick)
     parts = [quality, rivals, snapshots, memory_nodes, smt, balanced, latency, instructions, exact]
     text = "## The planner\n\nWritten by `bench/planner.py`. Terms and metrics: vas-sim(1).\n"
     try:
         for part in parts:
-            if args.only and part.__name__ != args.only:
+            if args.only and part.__name__ not in args.only.split(","):
                 continue
             print("# %s" % part.__name__, file=sys.stderr, flush=True)
             text += "\n" + part(bench)

@@ -181,11 +181,11 @@ static void the_pool_is_cleared_out(void **state) {
         Judgement j;
 
         (void)state;
-        add_vm(model, 0, 15, 2, CPUS(3, 4));
-        for (unsigned i = 0; i < 12000; i++) { /* any sets that nothing uses */
-                CpuSet set = {.word = {i}};
+        for (uint64_t i = 0; i < 12000; i++) { /* any sets that nothing uses */
+                CpuSet set = {.word = {0, i}};
                 pool_intern(&model->host->pool, &set);
         }
+        add_vm(model, 0, 15, 2, CPUS(3, 4));
         model_settle(model);
         assert_true(model->host->pool.n < 10);
         judge_host(&judge, model, &policy, NULL, &j);

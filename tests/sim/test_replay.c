@@ -13,7 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { EVENTS = 2000 };
+enum { EVENTS = 700 };
 
 static Topology topology;
 
