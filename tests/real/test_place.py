@@ -123,7 +123,8 @@ def widened(lab):
     pair = lab.pair()
     lab.daemon.start()
     vm = lab.vm("a", cpuset=cpu_list(pair)).start()
-    wait_until(vm.is_placed, SOON)
+    # Not before the write has been read back: that would be a failed write.
+    wait_until(lambda: vm.is_placed() and lab.daemon.status()["moves_done"] >= 1, SOON)
     masks = vm.masks()
     os.sched_setaffinity(vm.threads()[0].tid, pair)
     equal(vm.masks(), {0: frozenset(pair)}, "the other program's mask")
