@@ -25,35 +25,13 @@ unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster) 
         return cluster_room(work, group->vm, &work->allowed[group->allowed].slots, cluster);
 }
 
-/* Marks the clusters and nodes that the VM uses already. */
-static void mark_base(PlanWork *work, uint32_t vm) {
-        const Vm *v = &work->snapshot->vm[vm];
-
-        work->stamp++;
-        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
-                const VcpuWork *w = &work->vcpu[i];
-                int slot = w->class == VCPU_MOVABLE ? w->seat : w->stand;
-
-                if (slot == NO_SLOT)
-                        continue;
-                work->cluster_mark[work->topology->cpu[slot].cluster] = work->stamp;
-                work->node_mark[work->topology->cpu[slot].node] = work->stamp;
-        }
-}
-
-static bool keep_is_open(const PlanWork *work, uint32_t vcpu) {
-        int keep = work->vcpu[vcpu].keep;
-
-        return keep != NO_SLOT && slot_suits(work, work->snapshot->vcpu[vcpu].vm, (unsigned)keep);
-}
-
 /* Counts for each cluster how many of the group could stay where they stand. */
 static void mark_kept(PlanWork *work, const Group *group) {
         for (unsigned i = 0; i < group->n; i++) {
                 uint32_t vcpu = work->member[group->first_member + i];
                 unsigned cluster;
 
-                if (!keep_is_open(work, vcpu))
+                if (!vcpu_may_keep(work, vcpu))
                         continue;
                 cluster = work->topology->cpu[work->vcpu[vcpu].keep].cluster;
                 if (work->kept_mark[cluster] != work->stamp)
@@ -328,7 +306,7 @@ static bool node_has_too_little(const PlanWork *work, const Group *group, unsign
 bool group_fit(PlanWork *work, const Group *group, SpanLimit limit, Fit *ret) {
         bool found = false;
 
-        mark_base(work, group->vm);
+        vm_mark_base(work, group->vm);
         mark_kept(work, group);
         for (unsigned node = 0; node < work->topology->n_nodes; node++) {
                 unsigned room = 0, n_options;
@@ -408,7 +386,7 @@ static void nodes_sort(uint16_t *node, unsigned n) {
 static bool nodes_fit(PlanWork *work, const Group *group, const uint16_t *node, unsigned n_nodes, Fit *ret) {
         unsigned room = 0, n_options = 0;
 
-        mark_base(work, group->vm);
+        vm_mark_base(work, group->vm);
         mark_kept(work, group);
         for (unsigned i = 0; i < n_nodes; i++)
                 n_options = node_options(work, group, node[i], n_options, &room);
@@ -445,163 +423,10 @@ bool group_fit_nodes(PlanWork *work, const Group *group, Fit *ret) {
         return found;
 }
 
-/* The same where the VM uses clusters already, or may use some nodes only. */
-static int span_needed_beside(const PlanWork *work, const Group *group, Grain grain) {
-        int best = -1;
-
-        for (unsigned node = 0; node < work->topology->n_nodes; node++) {
-                const Node *nd = &work->topology->node[node];
-                uint16_t count[CPUS_MAX + 1];
-                unsigned left = group->n, largest = 0;
-                int span = 0;
-
-                if (!vm_may_use_node(work, group->vm, node))
-                        continue;
-                for (unsigned c = nd->first_cluster; c < (unsigned)nd->first_cluster + nd->n_clusters; c++) {
-                        unsigned capacity = allowed_capacity(work, group->allowed, c, grain);
-
-                        if (work->cluster_mark[c] == work->stamp)
-                                left -= capacity < left ? capacity : left;
-                        for (; largest < capacity; largest++)
-                                count[largest + 1] = 0;
-                        if (work->cluster_mark[c] != work->stamp && capacity > 0)
-                                count[capacity]++;
-                }
-                for (; left > 0 && largest > 0; largest--)
-                        for (unsigned i = 0; left > 0 && i < count[largest]; i++) {
-                                left -= largest < left ? largest : left;
-                                span++;
-                        }
-                if (left == 0 && (best < 0 || span < best))
-                        best = span;
-        }
-        return best;
-}
-
-SpanLimit group_span_limit(PlanWork *work, const Group *group, unsigned extra) {
-        SpanLimit limit;
-        unsigned clusters, nodes;
-        bool base = work->vm[group->vm].bound;
-
-        mark_base(work, group->vm);
-        for (unsigned node = 0; node < work->topology->n_nodes; node++)
-                base |= work->node_mark[node] == work->stamp;
-        for (Grain grain = GRAIN_THREAD; grain <= GRAIN_PAIR; grain++) {
-                if (grain != GRAIN_THREAD && work->topology->smt_width < 2) {
-                        limit.of[grain] = -1;
-                        continue;
-                }
-                if (base)
-                        limit.of[grain] = span_needed_beside(work, group, grain);
-                else {
-                        allowed_minimum(work, group->allowed, group->n, grain, &clusters, &nodes);
-                        limit.of[grain] = nodes == 1 ? (int)clusters : -1;
-                }
-                if (limit.of[grain] >= 0)
-                        limit.of[grain] += (int)extra;
-        }
-        return limit;
-}
-
-SpanLimit span_limit(unsigned clusters) {
-        return (SpanLimit){.of = {(int)clusters, (int)clusters, (int)clusters}};
-}
-
-bool span_limit_is_none(SpanLimit limit) {
-        return limit.of[GRAIN_THREAD] < 0 && limit.of[GRAIN_CORE] < 0 && limit.of[GRAIN_PAIR] < 0;
-}
-
-/* Without SMT any free slot is as good as another, but for the host's first. */
-static int cluster_pick_any(const PlanWork *work, const Group *group, unsigned cluster) {
-        const Cluster *c = &work->topology->cluster[cluster];
-        const uint64_t *allowed = work->allowed[group->allowed].slots.word, *is_free = work->board.free.word;
-        unsigned end = (unsigned)c->first_slot + c->n_cpus;
-        int first = NO_SLOT;
-
-        for (unsigned slot = c->first_slot; slot < end;) {
-                uint64_t word = (allowed[slot / 64] & is_free[slot / 64]) >> (slot % 64);
-
-                if (word == 0) {
-                        slot = (slot / 64 + 1) * 64;
-                        continue;
-                }
-                slot += (unsigned)__builtin_ctzll(word);
-                if (slot >= end)
-                        break;
-                if (work->topology->cpu[slot].core != work->first_core)
-                        return (int)slot;
-                first = (int)slot++;
-        }
-        return first;
-}
-
-static int cluster_pick(const PlanWork *work, const Group *group, unsigned cluster) {
-        const Cluster *c = &work->topology->cluster[cluster];
-        const SlotSet *allowed = &work->allowed[group->allowed].slots;
-        unsigned best_grade = UINT_MAX;
-        int best = NO_SLOT;
-
-        if (work->topology->smt_width < 2)
-                return cluster_pick_any(work, group, cluster);
-        for (unsigned slot = c->first_slot; slot < (unsigned)c->first_slot + c->n_cpus; slot++) {
-                unsigned grade;
-
-                if (!slots_have(allowed, slot) || !slot_suits(work, group->vm, slot))
-                        continue;
-                grade = slot_grade(work, group->vm, slot);
-                if (grade == 0)
-                        return (int)slot;
-                if (grade < best_grade) {
-                        best_grade = grade;
-                        best = (int)slot;
-                }
-        }
-        return best;
-}
-
-static int member_cluster(const PlanWork *work, uint32_t vcpu) {
-        int keep = work->vcpu[vcpu].keep;
-
-        return keep == NO_SLOT ? -1 : work->topology->cpu[keep].cluster;
-}
-
-/* Seats up to take members in a cluster. pass 0: where they stand; 1: those
- * that stand in the same cluster; 2: any. Returns how many it seated. */
-static unsigned part_seat(PlanWork *work, const Group *group, unsigned cluster, unsigned take, unsigned pass) {
-        unsigned seated = 0;
-
-        for (unsigned i = 0; i < group->n && seated < take; i++) {
-                uint32_t vcpu = work->member[group->first_member + i];
-                int slot;
-
-                if (work->vcpu[vcpu].seat != NO_SLOT ||
-                    (pass < 2 && member_cluster(work, vcpu) != (int)cluster))
-                        continue;
-                if (pass == 0 && !keep_is_open(work, vcpu))
-                        continue;
-                slot = pass == 0 ? work->vcpu[vcpu].keep : cluster_pick(work, group, cluster);
-                assert(slot != NO_SLOT);
-                board_seat(work, vcpu, slot);
-                seated++;
-        }
-        return seated;
-}
-
-void group_seat(PlanWork *work, const Group *group, const Fit *fit) {
-        uint16_t left[FIT_PARTS_MAX];
-
-        for (unsigned i = 0; i < fit->n_parts; i++)
-                left[i] = fit->part[i].take;
-        for (unsigned pass = 0; pass < 3; pass++)
-                for (unsigned i = 0; i < fit->n_parts; i++)
-                        left[i] = (uint16_t)(left[i] -
-                                             part_seat(work, group, fit->part[i].cluster, left[i], pass));
-}
-
 bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target) {
         unsigned room = 0;
 
-        mark_base(work, group->vm);
+        vm_mark_base(work, group->vm);
         mark_kept(work, group);
         for (unsigned i = 0; i < target->n_clusters; i++) {
                 unsigned c = target->cluster[i];

@@ -302,15 +302,23 @@ void work_seat_homes(PlanWork *work);
 bool group_fit(PlanWork *work, const Group *group, SpanLimit limit, Fit *ret);
 /* The same over several nodes. */
 bool group_fit_nodes(PlanWork *work, const Group *group, Fit *ret);
-void group_seat(PlanWork *work, const Group *group, const Fit *fit);
+/* Seats the group in these clusters; false when they do not suffice. */
+bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target);
+unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster);
+
+/* span.c */
+/* Marks the clusters and nodes that the VM uses already, with a new stamp. */
+void vm_mark_base(PlanWork *work, uint32_t vm);
 /* The fewest clusters that the group needs in one node beside those that its VM
  * uses, on an empty host, and extra more. */
 SpanLimit group_span_limit(PlanWork *work, const Group *group, unsigned extra);
 SpanLimit span_limit(unsigned clusters);
 bool span_limit_is_none(SpanLimit limit);
-/* Seats the group in these clusters; false when they do not suffice. */
-bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target);
-unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster);
+
+/* take.c */
+/* Whether it could stay where it stands. */
+bool vcpu_may_keep(const PlanWork *work, uint32_t vcpu);
+void group_seat(PlanWork *work, const Group *group, const Fit *fit);
 
 /* smt.c */
 /* How the VM counts room in a node, and where it sits (or, unseated, anywhere). */
