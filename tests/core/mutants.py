@@ -56,18 +56,31 @@ MUTANTS = [
 ]
 
 
-def build_and_run(source, out):
+def compile_object(source, file, out):
+    """Whether it compiles."""
+    command = [os.environ.get("CC", "cc"), "-c", "-O1", "-w", "-std=gnu17", "-D_GNU_SOURCE", "-I", str(source / "src"),
+               "-I", str(source / "tests/core"), str(file), "-o", str(out)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def compile_all(source, out):
+    """The objects of the planner as it is, by file name, and of its tests."""
+    core = {file.name: out / f"{file.stem}.o" for file in sorted((source / "src/core").glob("*.c"))}
+    tests = {name: out / f"{name}.o" for name in ["model", "oracle", *(f"test_{test}" for test in TESTS)]}
+    done = [compile_object(source, source / "src/core" / name, o) for name, o in core.items()]
+    done += [compile_object(source, source / "tests/core" / f"{name}.c", o) for name, o in tests.items()]
+    if not all(done):
+        sys.exit("the planner or its tests do not compile")
+    return core, tests
+
+
+def run_tests(core, tests, out):
     """None when every test passes; else the name of the one that does not."""
-    core = sorted(str(p) for p in (source / "src/core").glob("*.c"))
-    helpers = [str(source / "tests/core" / name) for name in ("model.c", "oracle.c")]
+    helpers = [tests["model"], tests["oracle"]]
     for name in TESTS:
         exe = out / name
-        compiled = subprocess.run(
-            [os.environ.get("CC", "cc"), "-O1", "-w", "-std=gnu17", "-D_GNU_SOURCE", "-I", str(source / "src"),
-             "-I", str(source / "tests/core"), str(source / "tests/core" / f"test_{name}.c"), *helpers, *core,
-             "-lcmocka", "-o", str(exe)], capture_output=True, check=False)
-        if compiled.returncode:
-            return "the compiler"
+        objects = [str(o) for o in (tests[f"test_{name}"], *helpers, *core.values())]
+        subprocess.run([os.environ.get("CC", "cc"), *objects, "-lcmocka", "-o", str(exe)], check=True)
         try:
             if subprocess.run([str(exe)], capture_output=True, timeout=120, check=False).returncode:
                 return name
@@ -81,19 +94,22 @@ def main():
     survivors = 0
     with tempfile.TemporaryDirectory() as directory:
         source, out = pathlib.Path(directory) / "source", pathlib.Path(directory)
+        for part in ("src/core", "tests/core"):
+            shutil.copytree(ROOT / part, source / part)
+        core, tests = compile_all(source, out)
         for number in wanted:
             name, old, new = MUTANTS[number]
-            shutil.rmtree(source, ignore_errors=True)
-            for part in ("src/core", "tests/core"):
-                shutil.copytree(ROOT / part, source / part)
-            file = source / "src/core" / name
-            text = file.read_text()
+            text = (source / "src/core" / name).read_text()
             if old not in text:
                 print(f"{number:2} {name}: the place has gone: {old[:60]!r}")
                 survivors += 1
                 continue
-            file.write_text(text.replace(old, new, 1))
-            caught = build_and_run(source, out)
+            mutant = source / "src/core" / f"mutant_{name}"
+            mutant.write_text(text.replace(old, new, 1))
+            if compile_object(source, mutant, out / "mutant.o"):
+                caught = run_tests({**core, name: out / "mutant.o"}, tests, out)
+            else:
+                caught = "the compiler"
             print(f"{number:2} {name}: {'caught by ' + caught if caught else 'SURVIVED: ' + repr(old[:60])}", flush=True)
             survivors += caught is None or caught == "the compiler"
     print(f"{len(list(wanted)) - survivors} of {len(list(wanted))} caught")
