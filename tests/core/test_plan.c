@@ -494,6 +494,25 @@ static void memory_binds(void **state) {
         assert_true(plan.verdict[vm].remote_memory);
 }
 
+/* Held on a full node by its memory, with idle CPUs elsewhere: those, and no owned one. */
+static void shares_only_what_nobody_owns(void **state) {
+        uint32_t pinned = add(14, 0, 31), vm = add(3, 0, 31);
+        const CpuSet *mask;
+
+        (void)state;
+        for (unsigned i = 0; i < 14; i++)
+                pin(pinned, i, i);
+        snapshot.vm[vm].policy.cross_node = false;
+        snapshot.vm[vm].mem_source = MEM_STAT;
+        snapshot.vm[vm].n_mem = 1;
+        snapshot.vm[vm].mem[0] = (MemShare){.node = 0, .permille = 1000};
+        round_is(3);
+        verdict_is(vm, VERDICT_SHARED, REASON_MEMORY);
+        mask = pool_get(&snapshot.pool, plan.move[0].mask);
+        assert_int_equal(cpuset_count(mask), 18);
+        assert_false(cpuset_intersects(mask, &plan.owned));
+}
+
 static void credits_accrue(void **state) {
         const PlanRequest request = {.kind = PLAN_ROUND, .vm = -1};
 
@@ -557,6 +576,7 @@ int main(void) {
                 cmocka_unit_test_setup(says_why_it_can_not, begin),
                 cmocka_unit_test_setup(mends_a_scattered_vm, begin),
                 cmocka_unit_test_setup(memory_binds, begin),
+                cmocka_unit_test_setup(shares_only_what_nobody_owns, begin),
                 cmocka_unit_test_setup(credits_accrue, begin),
                 cmocka_unit_test_setup(frees_before_it_gives, begin),
         };

@@ -40,6 +40,20 @@ static void sorts_by_lowest_cpu(void **state) {
         assert_int_equal(topology_node_by_os(&topology, 2), -1);
 }
 
+/* The lowest CPU of a cluster need not be in the core that its firmware numbers first. */
+static void finds_the_lowest_cpu_in_any_core(void **state) {
+        const CpuFact facts[] = {
+                {.os = 5, .cluster = 7, .core = 0}, {.os = 0, .cluster = 7, .core = 1}, {.os = 1, .cluster = 8, .core = 2},
+        };
+        const int order[] = {0, 5, 1};
+        const char *why;
+
+        (void)state;
+        assert_int_equal(topology_build(facts, 3, NULL, 0, LEVEL_L3, NULL, &topology, &why), 0);
+        for (int slot = 0; slot < 3; slot++)
+                assert_int_equal(topology.cpu[slot].os, order[slot]);
+}
+
 static void reads_distances_by_os_number(void **state) {
         const CpuFact facts[] = {{.os = 0, .node = 0, .core = 0}, {.os = 1, .node = 2, .core = 1, .cluster = 1}};
         const uint8_t distance[9] = {10, 11, 12, 21, 10, 23, 31, 32, 10};
@@ -82,6 +96,7 @@ static void holds_the_largest_host(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(sorts_by_lowest_cpu),
+                cmocka_unit_test(finds_the_lowest_cpu_in_any_core),
                 cmocka_unit_test(reads_distances_by_os_number),
                 cmocka_unit_test(refuses_bad_facts),
                 cmocka_unit_test(holds_the_largest_host),
