@@ -8,6 +8,7 @@ lines are shown.
 
 import argparse
 import os
+import resource
 import sys
 import time
 
@@ -84,7 +85,8 @@ def main():
         print("1..0 # SKIP %s" % reason)
         return 0
     seconds = time.monotonic() - began
-    print("# %s: %.0f s" % (args.scenario, seconds))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print("# %s: %.0f s, %.0f s of CPU" % (args.scenario, seconds, used.ru_utime + used.ru_stime))
     if expired or not plan.is_kept():
         explain(host, expired, seconds)
         return 1
