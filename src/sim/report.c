@@ -2,6 +2,8 @@
 
 #include "sim/report.h"
 
+#include "util/cleanup.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -62,6 +64,19 @@ static void put_latency(json_t *object, bool *failed, Latency *latency, const ch
         put(object, failed, p99, json_integer(latency_permille(latency, 990)));
 }
 
+/* The most memory that this program has had resident, in KiB; 0: not known.
+ * (getrusage would count what the program's parent had.) */
+static long peak_kib(void) {
+        AUTO_FCLOSE FILE *file = fopen("/proc/self/status", "re");
+        char line[256];
+        long kib = 0;
+
+        while (file && fgets(line, sizeof(line), file))
+                if (sscanf(line, "VmHWM: %ld", &kib) == 1)
+                        break;
+        return kib;
+}
+
 static json_t *figures_json(Replay *replay, bool *failed) {
         json_t *object = json_object();
         Latency *latency = replay->latency;
@@ -87,6 +102,7 @@ static json_t *figures_json(Replay *replay, bool *failed) {
                 put(object, failed, "bad_plans", json_integer((json_int_t)replay->planner->findings.bad_plans));
                 put(object, failed, "overlaps", json_integer((json_int_t)replay->planner->findings.overlaps));
         }
+        put(object, failed, "peak_kib", json_integer(peak_kib()));
         put_latency(object, failed, &latency[TIME_PLACE], "place_p50_ns", "place_p99_ns");
         put_latency(object, failed, &latency[TIME_MAKE_ROOM], "make_room_p50_ns", "make_room_p99_ns");
         put_latency(object, failed, &latency[TIME_DEFRAG], "defrag_p50_ns", "defrag_p99_ns");
