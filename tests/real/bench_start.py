@@ -25,7 +25,7 @@ def event_times(text):
 
 def bench(lab, _args):
     lab.daemon.start()
-    events = subprocess.Popen(["virsh", "-q", "-c", URI, "event", "--event", "lifecycle", "--loop", "--timestamp"],
+    events = subprocess.Popen(["stdbuf", "-oL", "virsh", "-q", "-c", URI, "event", "--event", "lifecycle", "--loop", "--timestamp"],
                               stdout=subprocess.PIPE, text=True)
     tids = []
     for i in range(STARTS):
