@@ -28,6 +28,14 @@ void vcpu_allowed(const Topology *topology, const Snapshot *snapshot, const Poli
                 cpuset_subtract(ret, &topology->isolated);
 }
 
+static unsigned clusters_cpus(const Topology *topology, unsigned first, unsigned end) {
+        unsigned n = 0;
+
+        for (unsigned c = first; c < end; c++)
+                n += topology->cluster[c].n_cpus;
+        return n;
+}
+
 static void allowed_fill(const PlanWork *work, uint32_t vcpu, Allowed *allowed) {
         const Topology *topology = work->topology;
         unsigned words = (topology->n_cpus + 63u) / 64;
@@ -51,6 +59,7 @@ static void allowed_fill(const PlanWork *work, uint32_t vcpu, Allowed *allowed) 
                 if (cluster >= allowed->end_cluster)
                         allowed->end_cluster = (uint16_t)(cluster + 1);
         }
+        allowed->whole = allowed->n_cpus == clusters_cpus(topology, allowed->first_cluster, allowed->end_cluster);
 }
 
 uint32_t work_allowed(PlanWork *work, uint32_t vcpu) {
@@ -101,6 +110,8 @@ unsigned allowed_capacity(const PlanWork *work, uint32_t allowed, unsigned clust
         const Allowed *a = &work->allowed[allowed];
         unsigned capacity = 0;
 
+        if (grain == GRAIN_THREAD && a->whole)
+                return allowed_has_cluster(a, cluster) ? c->n_cpus : 0;
         if (grain == GRAIN_THREAD)
                 return slots_count(&a->slots, c->first_slot, c->n_cpus);
         for (unsigned core = c->first_core; core < (unsigned)c->first_core + c->n_cores; core++)

@@ -35,8 +35,7 @@ static VerdictReason sight_reason(VmSight sight) {
 
 /* The slot of a set of one online CPU; NO_SLOT for any other set. */
 static int16_t single_slot(const PlanWork *work, SetId set) {
-        const CpuSet *cpus = pool_get(&work->snapshot->pool, set);
-        int cpu = cpus ? cpuset_single(cpus) : -1;
+        int cpu = pool_single(&work->snapshot->pool, set);
 
         return cpu < 0 ? (int16_t)NO_SLOT : work->topology->slot_of[cpu];
 }
@@ -47,14 +46,8 @@ static bool mask_is_ours(const Vcpu *vcpu) {
                 (vcpu->written == SET_NONE && vcpu->mask == vcpu->before));
 }
 
-/* Few distinct ranges: what each is remembered for the round. */
-static bool vcpu_is_pinned(PlanWork *work, const Vcpu *vcpu) {
-        const CpuSet *range = pool_get(&work->snapshot->pool, vcpu->range);
-        uint8_t *known = &work->range_is_single[vcpu->range];
-
-        if (*known == RANGE_UNKNOWN)
-                *known = range && cpuset_single(range) >= 0 ? RANGE_SINGLE : RANGE_WIDE;
-        return *known == RANGE_SINGLE;
+static bool vcpu_is_pinned(const PlanWork *work, const Vcpu *vcpu) {
+        return pool_single(&work->snapshot->pool, vcpu->range) >= 0;
 }
 
 /* Narrower than its allowed set, and not by a CPU that came online later. */
@@ -282,7 +275,6 @@ static void vm_group(PlanWork *work, uint32_t vm) {
 
 void work_classify(PlanWork *work) {
         memset(work->allowed_of_range, 0, (work->snapshot->pool.n + 1) * sizeof(uint32_t));
-        memset(work->range_is_single, RANGE_UNKNOWN, work->snapshot->pool.n + 1);
         work->n_allowed = 0;
         work->n_groups = 0;
         work->n_members = 0;

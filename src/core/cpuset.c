@@ -126,6 +126,7 @@ SetId pool_intern(CpuSetPool *pool, const CpuSet *set) {
                 return SET_NONE;
         SetId id = ++pool->n;
         pool->set[id] = *set;
+        pool->single[id] = (int16_t)cpuset_single(set);
         pool->next[id] = pool->bucket[bucket];
         pool->bucket[bucket] = id;
         return id;
@@ -134,4 +135,9 @@ SetId pool_intern(CpuSetPool *pool, const CpuSet *set) {
 const CpuSet *pool_get(const CpuSetPool *pool, SetId id) {
         assert(id <= pool->n);
         return id == SET_NONE ? NULL : &pool->set[id];
+}
+
+int pool_single(const CpuSetPool *pool, SetId id) {
+        assert(id <= pool->n);
+        return id == SET_NONE ? -1 : pool->single[id];
 }

@@ -54,6 +54,7 @@ typedef struct CpuSetPool {
         uint32_t n; /* sets in use are 1 .. n */
         uint32_t bucket[POOL_BUCKETS];
         uint32_t next[POOL_SETS_MAX + 1];
+        int16_t single[POOL_SETS_MAX + 1]; /* the set's only CPU; -1 */
         CpuSet set[POOL_SETS_MAX + 1];
 } CpuSetPool;
 
@@ -62,3 +63,5 @@ void pool_clear(CpuSetPool *pool);
 SetId pool_intern(CpuSetPool *pool, const CpuSet *set);
 /* The set of that id, NULL for SET_NONE. */
 const CpuSet *pool_get(const CpuSetPool *pool, SetId id);
+/* As cpuset_single, without a look at the set; -1 for SET_NONE. */
+int pool_single(const CpuSetPool *pool, SetId id);

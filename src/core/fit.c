@@ -22,7 +22,7 @@ enum {
 };
 
 unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster) {
-        return cluster_room(work, group->vm, &work->allowed[group->allowed].slots, cluster);
+        return cluster_room(work, group->vm, &work->allowed[group->allowed], cluster);
 }
 
 /* Counts for each cluster how many of the group could stay where they stand. */

@@ -104,17 +104,25 @@ static unsigned core_room(const PlanWork *work, uint32_t vm, const SlotSet *allo
         return room < most ? room : most;
 }
 
-unsigned cluster_room(const PlanWork *work, uint32_t vm, const SlotSet *allowed, unsigned cluster) {
+static unsigned thread_room(const PlanWork *work, const Allowed *allowed, unsigned cluster) {
+        const Cluster *c = &work->topology->cluster[cluster];
+
+        if (work->board.cluster_free[cluster] == 0 || !allowed_has_cluster(allowed, cluster))
+                return 0;
+        if (allowed->whole)
+                return work->board.cluster_free[cluster];
+        return slots_count_both(&work->board.free, &allowed->slots, c->first_slot, c->n_cpus);
+}
+
+unsigned cluster_room(const PlanWork *work, uint32_t vm, const Allowed *allowed, unsigned cluster) {
         const Cluster *c = &work->topology->cluster[cluster];
         Grain grain = vm_node_grain(work, vm, c->node);
         unsigned room = 0;
 
         if (grain == GRAIN_THREAD && (work->topology->smt_width < 2 || policy_of(work, vm)->smt != SMT_OWN_CORES))
-                return work->board.cluster_free[cluster] == 0
-                               ? 0
-                               : slots_count_both(&work->board.free, allowed, c->first_slot, c->n_cpus);
+                return thread_room(work, allowed, cluster);
         for (unsigned core = c->first_core; core < (unsigned)c->first_core + c->n_cores; core++)
-                room += core_room(work, vm, allowed, core, grain);
+                room += core_room(work, vm, &allowed->slots, core, grain);
         return room;
 }
 

@@ -29,7 +29,6 @@ enum {
         ROOM_SPAN_MAX = 16, ROOM_TARGETS_MAX = 160, ROOM_PIECES_MAX = 64, ROOM_CHANGES_MAX = 4096, ROOM_DEPTH_MAX = 2,
         NOBODY = -1,
         NO_SLOT = -1,
-        RANGE_UNKNOWN = 0, RANGE_WIDE, RANGE_SINGLE,
 };
 
 static const int64_t COST_NONE = INT64_MAX / 4; /* it can not be had */
@@ -56,6 +55,7 @@ typedef struct Allowed {
         SetId shared_mask;
         uint16_t n_cpus;
         uint16_t first_cluster, end_cluster; /* the clusters that it touches lie between */
+        bool whole; /* holds every CPU of these clusters */
         Memo memo[MEMO_SIZE];
         SlotSet slots;
 } Allowed;
@@ -220,7 +220,6 @@ struct PlanWork {
         Group group[VCPUS_MAX];
         uint32_t member[VCPUS_MAX];
 
-        uint8_t range_is_single[POOL_SETS_MAX + 1]; /* by SetId */
         uint32_t n_allowed; /* in use are 1 .. n */
         uint32_t allowed_of_range[POOL_SETS_MAX + 1];
         Allowed allowed[ALLOWED_MAX + 1];
@@ -270,6 +269,10 @@ SetId allowed_mask(PlanWork *work, uint32_t allowed);
 /* The fewest clusters (*ret_clusters) and nodes that hold n vCPUs. */
 void allowed_minimum(PlanWork *work, uint32_t allowed, unsigned n, Grain grain, unsigned *ret_clusters,
                      unsigned *ret_nodes);
+static inline bool allowed_has_cluster(const Allowed *allowed, unsigned cluster) {
+        return cluster >= allowed->first_cluster && cluster < allowed->end_cluster;
+}
+
 /* vCPUs that cluster could take if nobody were there. */
 unsigned allowed_capacity(const PlanWork *work, uint32_t allowed, unsigned cluster, Grain grain);
 
@@ -328,7 +331,7 @@ Grain vm_grain(const PlanWork *work, uint32_t vm);
 bool vm_locks_cores(const PlanWork *work, uint32_t vm);
 /* Whether the VM could sit on that slot as the board is now. */
 bool slot_suits(const PlanWork *work, uint32_t vm, unsigned slot);
-unsigned cluster_room(const PlanWork *work, uint32_t vm, const SlotSet *allowed, unsigned cluster);
+unsigned cluster_room(const PlanWork *work, uint32_t vm, const Allowed *allowed, unsigned cluster);
 /* How good a suitable slot is: lower is better, 0 is as good as can be. */
 unsigned slot_grade(const PlanWork *work, uint32_t vm, unsigned slot);
 /* Whether the VM wants the emptiest clusters of a node rather than the fullest. */

@@ -361,7 +361,7 @@ static void rounds_settle_quarrels(Rounds *rounds) {
 
 /* Whether the mask is another one than the CPU alone that is the vCPU's own. */
 static bool move_holds(const Rounds *rounds, const Move *move) {
-        return move->to >= 0 && cpuset_single(pool_get(&rounds->snapshot->pool, move->mask)) != move->to;
+        return move->to >= 0 && pool_single(&rounds->snapshot->pool, move->mask) != move->to;
 }
 
 /* Names in the state what is about to be written. 0 or -ENOMEM. */
@@ -417,7 +417,7 @@ static int rounds_claim(Rounds *rounds, uint32_t vm) {
                         return -ENOMEM;
                 entry->home = target->cpu;
                 entry->held = target->cpu >= 0 &&
-                              cpuset_single(pool_get(&rounds->snapshot->pool, vcpu->mask)) != target->cpu;
+                              pool_single(&rounds->snapshot->pool, vcpu->mask) != target->cpu;
                 vcpu->before = vcpu->written = vcpu->mask;
                 vcpu->range_then = vcpu->range;
                 n++;
@@ -697,6 +697,7 @@ static void snapshot_copy(Snapshot *to, const Snapshot *from) {
         to->pool.n = from->pool.n;
         memcpy(to->pool.bucket, from->pool.bucket, sizeof(to->pool.bucket));
         memcpy(to->pool.next, from->pool.next, (from->pool.n + 1) * sizeof(*to->pool.next));
+        memcpy(to->pool.single, from->pool.single, (from->pool.n + 1) * sizeof(*to->pool.single));
         memcpy(to->pool.set, from->pool.set, (from->pool.n + 1) * sizeof(*to->pool.set));
 }
 

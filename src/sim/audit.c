@@ -27,7 +27,7 @@ static const CpuSet *set_of(const Audit *audit, SetId id) {
 }
 
 static bool is_pinned(const Audit *audit, uint32_t vcpu) {
-        return cpuset_single(set_of(audit, audit->snapshot->vcpu[vcpu].range)) >= 0;
+        return pool_single(&audit->snapshot->pool, audit->snapshot->vcpu[vcpu].range) >= 0;
 }
 
 static int check_move(Audit *audit, uint32_t i) {

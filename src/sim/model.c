@@ -167,11 +167,11 @@ void model_release(Model *model, uint32_t vcpu_index, SetId mask) {
 }
 
 bool model_is_pinned(const Model *model, uint32_t vcpu) {
-        return cpuset_single(pool_get(&model->host->pool, model->host->vcpu[vcpu].range)) >= 0;
+        return pool_single(&model->host->pool, model->host->vcpu[vcpu].range) >= 0;
 }
 
 int model_own_cpu(const Model *model, uint32_t vcpu) {
-        int cpu = cpuset_single(pool_get(&model->host->pool, model->host->vcpu[vcpu].mask));
+        int cpu = pool_single(&model->host->pool, model->host->vcpu[vcpu].mask);
 
         return cpu >= 0 && (cpu == model->host->vcpu[vcpu].home || model_is_pinned(model, vcpu)) ? cpu : -1;
 }
