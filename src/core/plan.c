@@ -40,12 +40,12 @@ static void work_init(PlanWork *work) {
 }
 
 /* One improvement may open the way for another: until nothing changes. Returns
- * whether anything did. */
-static bool work_improve(PlanWork *work) {
+ * whether anything did. hopeless: what waits has just been tried in vain. */
+static bool work_improve(PlanWork *work, bool hopeless) {
         bool changed = false;
 
         for (unsigned pass = 0; pass < PASSES_MAX; pass++) {
-                bool placed = work_place_all(work), mended = work_defrag(work);
+                bool placed = (pass > 0 || !hopeless) && work_place_all(work), mended = work_defrag(work);
 
                 if (!placed && !mended && !work_unshare_cores(work))
                         break;
@@ -89,14 +89,17 @@ static void work_new_steps(PlanWork *work) {
 /* What the next round would still improve on the same snapshot is done at
  * once, so that planning again keeps everything. */
 static void work_decide(PlanWork *work) {
+        bool placed;
+
         work_new_steps(work);
-        if (work_place_all(work))
+        placed = work_place_all(work);
+        if (placed)
                 work_settle(work);
         for (unsigned i = 0; i < SETTLINGS_MAX; i++) {
                 bool changed;
 
                 work_new_steps(work);
-                changed = work_improve(work);
+                changed = work_improve(work, i == 0 && !placed);
                 work_settle(work);
                 if (!changed || work_is_perfect(work))
                         return;

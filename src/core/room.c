@@ -160,6 +160,7 @@ typedef struct Combine {
         const PlanWork *work;
         RoomLevel *level;
         const Room *room;
+        unsigned before[CLUSTERS_MAX + 1]; /* room in all rooms before that one */
         unsigned n_rooms, n, most; /* vCPUs to seat; the largest deficit to look at */
         unsigned left;             /* combinations that may still be looked at */
         RoomTarget target;
@@ -167,8 +168,6 @@ typedef struct Combine {
 
 /* Chooses further clusters from rooms[from ..], which are sorted downwards. */
 static void combine(Combine *c, unsigned from, unsigned left, unsigned room, unsigned whole) {
-        unsigned top = room;
-
         if (left == 0 || (room >= c->n && c->target.n_clusters > 0)) {
                 c->left--;
                 if (whole < c->n)
@@ -178,10 +177,9 @@ static void combine(Combine *c, unsigned from, unsigned left, unsigned room, uns
                 return;
         }
         for (unsigned i = from; i < c->n_rooms && c->left > 0; i++) {
-                top = room;
-                for (unsigned j = i; j < c->n_rooms && j < i + left; j++)
-                        top += c->room[j].room;
-                if (top + c->most < c->n)
+                unsigned end = i + left < c->n_rooms ? i + left : c->n_rooms;
+
+                if (room + c->before[end] - c->before[i] + c->most < c->n)
                         return;
                 c->target.cluster[c->target.n_clusters++] = c->room[i].cluster;
                 combine(c, i + 1, left - 1, room + c->room[i].room, whole + c->room[i].whole);
@@ -192,13 +190,23 @@ static void combine(Combine *c, unsigned from, unsigned left, unsigned room, uns
 /* Targets among the clusters of the rooms. */
 static void rooms_targets(const PlanWork *work, RoomLevel *level, unsigned node, const Room *rooms, unsigned n_rooms, int limit) {
         unsigned span = limit < 0 ? 0 : (unsigned)limit;
-        Combine c = {.work = work, .target.node = (uint16_t)node, .level = level, .room = rooms, .n_rooms = n_rooms, .n = level->group->n, .left = COMBINATIONS};
-        unsigned best = 0;
+        Combine c;
+        unsigned best;
 
         if (span == 0 || span > ROOM_SPAN_MAX)
                 return;
-        for (unsigned i = 0; i < n_rooms && i < span; i++)
-                best += rooms[i].room;
+        c.work = work;
+        c.level = level;
+        c.room = rooms;
+        c.n_rooms = n_rooms;
+        c.n = level->group->n;
+        c.left = COMBINATIONS;
+        c.target.node = (uint16_t)node;
+        c.target.n_clusters = 0;
+        c.before[0] = 0;
+        for (unsigned i = 0; i < n_rooms; i++)
+                c.before[i + 1] = c.before[i] + rooms[i].room;
+        best = c.before[span < n_rooms ? span : n_rooms];
         best = best < c.n ? c.n - best : 0;
         c.most = span <= 2 ? c.n : best + TARGET_SLACK;
         combine(&c, 0, span, 0, 0);

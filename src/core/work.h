@@ -18,7 +18,7 @@
 enum {
         SLOT_WORDS = CPUS_MAX / 64,
         ALLOWED_MAX = 16384,
-        MEMO_SIZE = 16,
+        MEMO_SIZE = 32,
         JOURNAL_MAX = 1 << 17,
         FIT_PARTS_MAX = VM_VCPUS_MAX,
         NODE_WORDS = NODES_MAX / 64,
