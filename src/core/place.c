@@ -10,7 +10,10 @@
 #include <assert.h>
 #include <limits.h>
 
-enum { SPREAD_TO_RAISE = 2 }; /* clusters beyond the minimum for which others may be spread */
+enum {
+        SPREAD_TO_RAISE = 2, /* clusters beyond the minimum for which others may be spread */
+        NODE_PARTS = 8,      /* one of so many of a node's CPUs may be vacated for one VM, before it waits */
+};
 
 bool vm_is_complete(const PlanWork *work, uint32_t vm) {
         const Vm *v = &work->snapshot->vm[vm];
@@ -117,14 +120,22 @@ int64_t work_credits_left(const PlanWork *work) {
         return work->history->credits_milli - work->spent_milli - work_cost(work);
 }
 
-/* What a search may cost: whole steps that the credits pay for, and any number
- * of changes to seats that were taken in this round. */
+/*
+ * What a search may cost: whole steps that the credits pay for, and any number
+ * of changes to seats that were taken in this round. One VM does not get it all:
+ * the price of a dear place finds cheap ones for several. So what makes room is
+ * small beside a node, or waits until the bucket is full and nobody else needs
+ * the credits.
+ */
 int64_t work_limit(const PlanWork *work) {
-        int64_t left = work_credits_left(work);
+        int64_t left = work_credits_left(work), limit = left * 2 / 3;
+        int64_t most = (int64_t)(work->topology->n_cpus / work->topology->n_nodes) * COST_CROSS_NODE / NODE_PARTS;
 
         if (work->unlimited)
                 return INT64_MAX / 2;
-        return left / COST_IN_CLUSTER * COST_IN_CLUSTER + COST_IN_CLUSTER - 1;
+        if (!work->defragging && left < work->policy->burst_milli && limit > most)
+                limit = most;
+        return limit / COST_IN_CLUSTER * COST_IN_CLUSTER + COST_IN_CLUSTER - 1;
 }
 
 static bool group_place_in_node(PlanWork *work, const Group *group, unsigned extra) {
