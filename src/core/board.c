@@ -41,7 +41,7 @@ void board_init(PlanWork *work) {
                 board->owner[slot] = NOBODY;
         }
         for (unsigned i = 0; i < topology->n_clusters; i++)
-                board->cluster_free[i] = topology->cluster[i].n_cpus;
+                board->cluster_free[i] = board->cluster_idle[i] = topology->cluster[i].n_cpus;
         for (unsigned i = 0; i < topology->n_nodes; i++)
                 board->node_free[i] = topology->node[i].n_cpus;
         memset(board->node_used, 0, topology->n_nodes * sizeof(board->node_used[0]));
@@ -93,7 +93,8 @@ static void slot_take(PlanWork *work, unsigned slot, uint32_t vcpu) {
         slot_set_free(work, slot, false);
         board->owner[slot] = (int32_t)vcpu;
         board->node_used[cpu->node]++;
-        board->core_used[cpu->core]++;
+        if (board->core_used[cpu->core]++ == 0)
+                board->cluster_idle[cpu->cluster] = (uint16_t)(board->cluster_idle[cpu->cluster] - work->topology->core[cpu->core].n_cpus);
         work->vcpu[vcpu].seat = (int16_t)slot;
         core_follow_lock(work, cpu->core);
 }
@@ -107,7 +108,8 @@ static void slot_give_back(PlanWork *work, unsigned slot) {
         board->owner[slot] = NOBODY;
         slot_set_free(work, slot, true);
         board->node_used[cpu->node]--;
-        board->core_used[cpu->core]--;
+        if (--board->core_used[cpu->core] == 0)
+                board->cluster_idle[cpu->cluster] = (uint16_t)(board->cluster_idle[cpu->cluster] + work->topology->core[cpu->core].n_cpus);
         core_follow_lock(work, cpu->core);
 }
 

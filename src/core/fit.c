@@ -62,6 +62,7 @@ static unsigned node_options(PlanWork *work, const Group *group, unsigned node, 
                         .room = (uint16_t)room,
                         .kept = (uint16_t)(kept < room ? kept : room),
                         .free = work->board.cluster_free[c],
+                        .idle = work->board.cluster_idle[c],
                         .base = work->cluster_mark[c] == work->stamp,
                         .first_core = (int)c == work->first_core_cluster,
                 };
@@ -133,6 +134,13 @@ static bool options_fill(Option *option, unsigned n_options, unsigned n, unsigne
         return true;
 }
 
+/* Cores that take new vCPUs there would share with other VMs. */
+static unsigned option_strangers(const PlanWork *work, const Option *option, unsigned take) {
+        unsigned stay = option->kept < take ? option->kept : take;
+
+        return work->topology->smt_width < 2 || take - stay <= option->idle ? 0 : take - stay - option->idle;
+}
+
 static int64_t cube(int64_t n) {
         return n * n * n;
 }
@@ -155,6 +163,7 @@ static void options_divide(const PlanWork *work, const Group *group, const Optio
         ret->n_parts = 0;
         ret->span_more = 0;
         ret->loss = 0;
+        ret->strangers = 0;
         ret->nodes_more = 0;
         for (unsigned i = 0; i < n_options; i++)
                 if (option[i].chosen)
@@ -182,6 +191,7 @@ static void options_divide(const PlanWork *work, const Group *group, const Optio
                         node = work->topology->cluster[option[i].cluster].node;
                         ret->nodes_more += !fit_has_node(work, ret, node) && work->node_mark[node] != work->stamp;
                 }
+                ret->strangers += option_strangers(work, &option[i], take);
                 ret->loss += cube(option[i].free) - cube((int64_t)option[i].free - take);
         }
         assert(n == 0);
@@ -202,6 +212,8 @@ static int fit_compare(const Fit *a, const Fit *b) {
                 return a->span_more < b->span_more ? -1 : 1;
         if (a->cost_milli != b->cost_milli)
                 return a->cost_milli < b->cost_milli ? -1 : 1;
+        if (a->strangers != b->strangers)
+                return a->strangers < b->strangers ? -1 : 1;
         return (a->loss > b->loss) - (a->loss < b->loss);
 }
 
@@ -257,6 +269,16 @@ static bool subset_fit(PlanWork *work, const Group *group, unsigned n_options, u
         return true;
 }
 
+static bool one_before(const PlanWork *work, unsigned n, bool spread, const Option *a, const Option *b) {
+        unsigned a_strangers = option_strangers(work, a, n), b_strangers = option_strangers(work, b, n);
+
+        if (a->kept != b->kept)
+                return a->kept > b->kept;
+        if (a_strangers != b_strangers)
+                return a_strangers < b_strangers;
+        return spread ? option_after(a, b) : option_before(a, b);
+}
+
 /* One cluster for all: no sorting, no dividing. */
 static bool options_fit_one(PlanWork *work, const Group *group, unsigned n_options, bool spread, Fit *ret) {
         const Option *best = NULL;
@@ -264,8 +286,9 @@ static bool options_fit_one(PlanWork *work, const Group *group, unsigned n_optio
         for (unsigned i = 0; i < n_options; i++) {
                 const Option *o = &work->option[i];
 
-                if (o->room >= group->n && (!best || o->kept > best->kept ||
-                                            (o->kept == best->kept && (spread ? option_after(o, best) : option_before(o, best)))))
+                if (o->room < group->n)
+                        continue;
+                if (!best || one_before(work, group->n, spread, o, best))
                         best = o;
         }
         if (!best)
@@ -435,6 +458,7 @@ bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target)
                         .cluster = (uint16_t)c,
                         .room = (uint16_t)group_room(work, group, c),
                         .free = work->board.cluster_free[c],
+                        .idle = work->board.cluster_idle[c],
                         .chosen = true,
                 };
                 if (work->kept_mark[c] == work->stamp)

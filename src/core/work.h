@@ -132,6 +132,7 @@ typedef struct Board {
         SlotSet free;
         int32_t owner[CPUS_MAX]; /* vCPU by slot; NOBODY */
         uint16_t cluster_free[CLUSTERS_MAX];
+        uint16_t cluster_idle[CLUSTERS_MAX]; /* CPUs of cores that nobody uses */
         uint16_t node_free[NODES_MAX];
         uint16_t node_used[NODES_MAX]; /* vCPUs that own a CPU there */
         uint8_t core_used[CORES_MAX];
@@ -149,6 +150,7 @@ typedef struct Fit {
         uint32_t span_more;  /* clusters that the VM did not use yet */
         uint32_t nodes_more; /* nodes that the VM did not use yet */
         int64_t cost_milli;
+        uint32_t strangers;  /* cores that would be shared with other VMs */
         int64_t loss;        /* of future fit: fall of the sum of free^3 */
 } Fit;
 
@@ -158,6 +160,7 @@ typedef struct Option {
         uint16_t room;  /* vCPUs that fit */
         uint16_t kept;  /* of these: in the seats where they stand */
         uint16_t free;  /* CPUs that nobody owns */
+        uint16_t idle;  /* of these: on cores that nobody uses */
         bool base;      /* the VM sits there anyhow: costs no span */
         bool first_core; /* holds the host's first core, which is used last */
         bool chosen;
