@@ -135,7 +135,8 @@ static void vcpu_classify(PlanWork *work, uint32_t vcpu) {
         const Vcpu *v = &work->snapshot->vcpu[vcpu];
         VcpuWork *w = &work->vcpu[vcpu];
 
-        *w = (VcpuWork){.seat = NO_SLOT, .stand = NO_SLOT, .keep = NO_SLOT, .origin = NO_SLOT, .why = MOVE_PLACE};
+        *w = (VcpuWork){.seat = NO_SLOT, .stand = NO_SLOT, .keep = NO_SLOT, .origin = NO_SLOT, .home = NO_SLOT,
+                        .why = MOVE_PLACE};
         w->allowed = work_allowed(work, vcpu);
         w->known = v->before != SET_NONE || v->written != SET_NONE || v->intended != SET_NONE;
         if (vcpu_is_pinned(work, v)) {
@@ -157,7 +158,8 @@ static void vcpu_classify(PlanWork *work, uint32_t vcpu) {
                         w->why = MOVE_YIELD;
                 return;
         }
-        w->stand = w->origin;
+        if (!v->layered) /* else the CPU may be another's */
+                w->stand = w->origin;
 }
 
 typedef struct Census {

@@ -60,17 +60,46 @@ static void emit_vcpu(PlanWork *work, uint32_t vcpu) {
         work->emitted[vcpu] = true;
         if (held_slot(work, vcpu) != NO_SLOT && work->holder[w->origin] == (int32_t)vcpu)
                 work->holder[w->origin] = NOBODY;
-        emit(work, vcpu, w->why, from, w->class == VCPU_MOVABLE ? w->seat : NO_SLOT, work->plan->target[vcpu].mask);
+        emit(work, vcpu, w->why, from, w->home != NO_SLOT ? w->home : w->class == VCPU_MOVABLE ? w->seat : NO_SLOT,
+             work->plan->target[vcpu].mask);
         if (w->class == VCPU_MOVABLE && w->seat != NO_SLOT) {
                 work->holder[w->seat] = (int32_t)vcpu;
                 w->origin = w->seat;
         }
 }
 
-/* What lets CPUs go without taking one: releases, and VMs that become SHARED. */
+/* Whether the home is still under a vCPU that shares with nobody, and leaves it in this round. */
+static bool home_is_held(const PlanWork *work, uint32_t vcpu) {
+        int slot = work->vcpu[vcpu].home;
+        int32_t holder = slot == NO_SLOT ? NOBODY : work->holder[slot];
+
+        return holder != NOBODY && holder != (int32_t)vcpu && needs_write(work, (uint32_t)holder) &&
+               work->snapshot->vm[work->snapshot->vcpu[holder].vm].policy.sched == SCHED_STATIC;
+}
+
+/* Takes the vCPU off the CPU that it has; its home comes last. */
+static void emit_late(PlanWork *work, uint32_t vcpu) {
+        VcpuWork *w = &work->vcpu[vcpu];
+        SetId range = allowed_mask(work, w->allowed);
+
+        w->late = work->emitted[vcpu] = true;
+        if (w->origin == NO_SLOT || range == work->snapshot->vcpu[vcpu].mask)
+                return;
+        emit(work, vcpu, w->why, w->changed ? NO_SLOT : w->origin, NO_SLOT, range);
+        if (work->holder[w->origin] == (int32_t)vcpu)
+                work->holder[w->origin] = NOBODY;
+        w->origin = NO_SLOT;
+}
+
+/* What lets CPUs go without taking one: releases, VMs that become SHARED, and
+ * those that live in layers, where nobody has to go first. */
 static void emit_leavers(PlanWork *work) {
         for (uint32_t i = 0; i < work->snapshot->n_vcpus; i++)
-                if (needs_write(work, i) && (work->vcpu[i].class != VCPU_MOVABLE || work->vcpu[i].seat == NO_SLOT))
+                if (!needs_write(work, i) || (work->vcpu[i].class == VCPU_MOVABLE && work->vcpu[i].seat != NO_SLOT))
+                        continue;
+                else if (home_is_held(work, i))
+                        emit_late(work, i);
+                else
                         emit_vcpu(work, i);
 }
 
@@ -205,6 +234,8 @@ static void find_holders(PlanWork *work) {
                 work->emitted[i] = false;
                 if (w->seat != NO_SLOT)
                         work->next_owner[w->seat] = (int32_t)i;
+                if (w->home != NO_SLOT && w->home == w->origin)
+                        continue; /* whoever comes lives there beside it */
                 if (w->origin != NO_SLOT && (work->holder[w->origin] == NOBODY || w->stand == w->origin))
                         work->holder[w->origin] = (int32_t)i;
         }
@@ -228,4 +259,7 @@ void work_order_moves(PlanWork *work) {
                                         emit_chain(work, j);
                         end_loan(work, &loan);
                 }
+        for (uint32_t i = 0; i < n; i++)
+                if (work->vcpu[i].late)
+                        emit_vcpu(work, i);
 }

@@ -136,6 +136,7 @@ void plan_make(const Topology *topology, Snapshot *snapshot, const Policy *polic
         work_decide(work);
 
         work_set_targets(work);
+        work_layers(work);
         work_share(work);
         work_order_moves(work);
         work_judge(work);

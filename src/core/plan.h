@@ -14,9 +14,10 @@
 #include "core/topology.h"
 
 typedef enum VerdictKind {
-        VERDICT_PLACED,      /* every vCPU has its own CPU, on the fewest clusters */
+        VERDICT_PLACED,      /* every vCPU has its own CPU (others may live there in layers), on the fewest clusters */
         VERDICT_SPREAD,      /* every vCPU has its own CPU, on more clusters or nodes than the minimum */
         VERDICT_SHARED,      /* not exclusively placed: runs on what nobody owns, or its whole range; or its pins share CPUs */
+        VERDICT_LAYERED,     /* not exclusively placed: every vCPU has a home on a CPU that it shares, in some layer */
         VERDICT_PINNED,      /* its operator pinned every vCPU to one CPU */
         VERDICT_FOREIGN,     /* some thread was narrowed by somebody else before us */
         VERDICT_EXCLUDED,    /* configuration says: not managed */
@@ -54,7 +55,8 @@ typedef struct Verdict {
         VerdictReason reason;
         uint16_t clusters, min_clusters; /* spanned after the plan; fewest its own range allows */
         uint16_t nodes, min_nodes;
-        uint16_t n_exclusive;  /* vCPUs that own their CPU after the plan */
+        uint16_t n_exclusive;  /* vCPUs that own their CPU after the plan: layer 0 */
+        uint16_t layer;        /* the highest layer of its vCPUs */
         uint16_t n_pinned;     /* vCPUs pinned by the operator */
         uint16_t n_foreign;    /* vCPUs narrowed by somebody else */
         uint16_t cpus_twice;   /* CPUs that two of its own or another VM's pins share */
@@ -65,7 +67,8 @@ typedef struct Verdict {
 
 /* Where a vCPU is meant to be after the plan. */
 typedef struct Target {
-        int16_t cpu; /* OS number of its own (or preferred) CPU; -1: it owns none */
+        int16_t cpu; /* OS number of its own CPU, or where it lives in a layer; -1: neither */
+        uint8_t layer; /* so many vCPUs have that CPU before it, its owner first */
         SetId mask;  /* mask to hold; SET_NONE: leave the thread alone */
 } Target;
 
@@ -76,7 +79,7 @@ typedef enum MoveKind {
         MOVE_MAKE_ROOM, /* lets an arriving VM in */
         MOVE_DEFRAG,    /* fewer nodes or clusters */
         MOVE_SMT,       /* fewer strangers on one core */
-        MOVE_SHARE,     /* a SHARED VM's mask grew or shrank */
+        MOVE_SHARE,     /* a SHARED VM's mask grew or shrank; a LAYERED VM's home is another one */
         MOVE_RELEASE,   /* no longer managed: back to the range */
         MOVE_HOLD,      /* the same CPU is its own, but its policy holds another mask (see hold.h) */
         MOVE_KINDS,
@@ -105,7 +108,7 @@ typedef struct Plan {
         Move move[2 * VCPUS_MAX]; /* a cycle may need a vCPU written twice */
         Verdict verdict[VMS_MAX]; /* by VM */
         Target target[VCPUS_MAX]; /* by vCPU */
-        CpuSet owned;             /* CPUs owned by one vCPU after the plan */
+        CpuSet owned;             /* CPUs that one vCPU owns after the plan, or where some live in layers */
         uint32_t demand_vcpus;    /* vCPUs that want a CPU, all managed VMs */
         uint32_t supply_cpus;     /* CPUs that some managed VM may use */
 } Plan;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static bool vm_shares(const PlanWork *work, uint32_t vm) {
-        return work->vm[vm].kind == VERDICT_PLACED && !work->vm[vm].exclusive;
+        return work->vm[vm].kind == VERDICT_PLACED && !work->vm[vm].exclusive && !work->vm[vm].layered;
 }
 
 /* Takes the slots that somebody owns out of every set that a shared vCPU uses,
@@ -24,11 +24,21 @@ static void count_sharers(PlanWork *work) {
                         work->allowed[work->vcpu[i].allowed].n_sharers++;
 }
 
+static void find_unowned(PlanWork *work) {
+        work->unowned = work->board.free;
+        for (uint32_t i = 0; i < work->snapshot->n_vcpus; i++) {
+                int home = work->vcpu[i].home;
+
+                if (home != NO_SLOT)
+                        work->unowned.word[home / 64] &= ~(UINT64_C(1) << (home % 64));
+        }
+}
+
 static bool unowned_meet(const PlanWork *work, uint32_t a, uint32_t b) {
         unsigned words = (work->topology->n_cpus + 63u) / 64;
 
         for (unsigned i = 0; i < words; i++)
-                if (work->allowed[a].slots.word[i] & work->allowed[b].slots.word[i] & work->board.free.word[i])
+                if (work->allowed[a].slots.word[i] & work->allowed[b].slots.word[i] & work->unowned.word[i])
                         return true;
         return false;
 }
@@ -38,14 +48,14 @@ static SetId unowned_mask(PlanWork *work, uint32_t allowed) {
 
         cpuset_clear(&cpus);
         for (unsigned slot = 0; slot < work->topology->n_cpus; slot++)
-                if (slots_have(&work->allowed[allowed].slots, slot) && slot_is_free(&work->board, slot))
+                if (slots_have(&work->allowed[allowed].slots, slot) && slots_have(&work->unowned, slot))
                         cpuset_add(&cpus, work->topology->cpu[slot].os);
         return pool_intern(&work->snapshot->pool, &cpus);
 }
 
 static void allowed_share(PlanWork *work, uint32_t allowed) {
         Allowed *a = &work->allowed[allowed];
-        unsigned unowned = slots_count_both(&a->slots, &work->board.free, 0, work->topology->n_cpus), users = 0;
+        unsigned unowned = slots_count_both(&a->slots, &work->unowned, 0, work->topology->n_cpus), users = 0;
 
         for (uint32_t i = 1; i <= work->n_allowed; i++)
                 if (work->allowed[i].n_sharers && unowned_meet(work, allowed, i))
@@ -66,6 +76,7 @@ static bool mask_will_do(const PlanWork *work, uint32_t vcpu, const Allowed *all
 
 void work_share(PlanWork *work) {
         count_sharers(work);
+        find_unowned(work);
         for (uint32_t i = 1; i <= work->n_allowed; i++)
                 if (work->allowed[i].n_sharers)
                         allowed_share(work, i);

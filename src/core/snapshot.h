@@ -58,6 +58,7 @@ typedef struct Vcpu {
         SetId written;     /* the mask we wrote last, as read back */
         SetId intended;    /* the mask of a write that may not have happened (crash) */
         int16_t home;      /* OS number of the CPU it had or prefers; -1: none */
+        bool layered;      /* home is not its own: it lives there in a layer */
         uint8_t drift;     /* rounds in a row in which somebody had changed our mask */
         int16_t last_ran;  /* OS number of the CPU it last ran on; -1: unknown */
 } Vcpu;

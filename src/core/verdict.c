@@ -279,6 +279,25 @@ static void verdict_bound_minimum(const PlanWork *work, const Vm *vm, Verdict *r
                 ret->min_clusters = ret->clusters;
 }
 
+/* Where its homes are, and how high. */
+static void vm_judge_layers(PlanWork *work, uint32_t vm, Verdict *ret) {
+        const Vm *v = &work->snapshot->vm[vm];
+        Span span = vm_home_span(work, vm);
+
+        ret->kind = VERDICT_LAYERED;
+        ret->clusters = (uint16_t)span.clusters;
+        ret->nodes = (uint16_t)span.nodes;
+        if (ret->nodes <= ret->min_nodes) {
+                ret->min_nodes = ret->nodes;
+                if (ret->min_clusters > ret->clusters)
+                        ret->min_clusters = ret->clusters;
+        }
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++)
+                if (work->plan->target[i].layer > ret->layer)
+                        ret->layer = work->plan->target[i].layer;
+        verdict_why_shared(work, vm, ret);
+}
+
 static void vm_judge(PlanWork *work, uint32_t vm, Verdict *ret) {
         const VmWork *vw = &work->vm[vm];
         Span span = vm_span(work, vm);
@@ -293,7 +312,9 @@ static void vm_judge(PlanWork *work, uint32_t vm, Verdict *ret) {
         ret->remote_memory = vm_memory_is_remote(work, vm);
         if (vw->kind != VERDICT_PLACED)
                 return;
-        if (!vw->exclusive) {
+        if (vw->layered)
+                vm_judge_layers(work, vm, ret);
+        else if (!vw->exclusive) {
                 ret->kind = VERDICT_SHARED;
                 verdict_why_shared(work, vm, ret);
         } else if (vw->crowded) {
@@ -336,5 +357,8 @@ void work_judge(PlanWork *work) {
         for (unsigned slot = 0; slot < work->topology->n_cpus; slot++)
                 if (work->board.owner[slot] != NOBODY && work->n_sitting[slot] == 1)
                         cpuset_add(&work->plan->owned, work->topology->cpu[slot].os);
+        for (uint32_t i = 0; i < work->snapshot->n_vcpus; i++)
+                if (work->vcpu[i].home != NO_SLOT)
+                        cpuset_add(&work->plan->owned, (unsigned)work->plan->target[i].cpu);
         count_supply(work);
 }

@@ -98,6 +98,8 @@ typedef struct VcpuWork {
         int16_t stand;  /* the same when the round began; of a vCPU that is not movable: always */
         int16_t keep;   /* where it had better stay when its VM is placed anew: its stand, or its seat before */
         int16_t origin; /* the only slot in its mask when the round began, legal or not */
+        int16_t home;   /* of a vCPU in a layer: the slot where it lives, which is not its own; NO_SLOT */
+        bool late;      /* order.c: has left where it was, and waits until its home is free */
         uint32_t allowed;
 } VcpuWork;
 
@@ -106,6 +108,7 @@ typedef struct VmWork {
         VerdictReason reason;
         bool release;         /* give its threads their old masks back */
         bool exclusive;       /* every vCPU has a seat */
+        bool layered;         /* every vCPU has a home in some layer */
         bool stood;           /* the same when the round began */
         bool crowded;         /* one that may not be touched has no CPU to itself: it can never be placed exclusively */
         bool locked;          /* takes part in the search for room: not to be ejected (again) */
@@ -253,6 +256,16 @@ struct PlanWork {
         unsigned round_nodes; /* steps that this round's searches may still take */
         unsigned room_nodes; /* that the search may still visit */
 
+        /* layers.c */
+        uint16_t sharers[CPUS_MAX]; /* vCPUs that live on a slot; UINT16_MAX: nobody may share it */
+        uint16_t in_cluster[CLUSTERS_MAX], in_node[NODES_MAX]; /* vCPUs of the VM at hand */
+        SlotSet in_slot;     /* where these are */
+        bool doubling;       /* it can not but live on a CPU twice */
+        uint16_t level_room[CLUSTERS_MAX]; /* CPUs of the level at hand that the group may use */
+        uint16_t lowest; /* no CPU has fewer sharers */
+
+        SlotSet unowned; /* share.c: slots that nobody owns, and where nobody lives */
+
         /* order.c */
         int32_t holder[CPUS_MAX];     /* vCPU that has the slot until it is written; NOBODY */
         int32_t next_owner[CPUS_MAX]; /* vCPU that has it after the plan; NOBODY */
@@ -378,6 +391,11 @@ int64_t work_limit(const PlanWork *work);
 /* defrag.c */
 bool vm_is_cooling(const PlanWork *work, uint32_t vm);
 bool work_defrag(PlanWork *work);
+
+/* layers.c */
+/* Gives VMs that may share, and have no CPUs of their own, homes in layers. */
+void work_layers(PlanWork *work);
+Span vm_home_span(PlanWork *work, uint32_t vm);
 
 /* memory.c, minimum.c, share.c, order.c, verdict.c */
 void work_bind_to_memory(PlanWork *work);

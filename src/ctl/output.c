@@ -161,7 +161,7 @@ const char *colour_end(const Ctl *ctl, Colour colour) {
 }
 
 Colour verdict_colour(const char *verdict) {
-        static const char *const warn[] = {"SPREAD", "SHARED", "FOREIGN", "UNSEEN"};
+        static const char *const warn[] = {"SPREAD", "SHARED", "LAYERED", "FOREIGN", "UNSEEN"};
         static const char *const bad[] = {"UNPLACEABLE", "CONTESTED"};
 
         if (strcmp(verdict, "PLACED") == 0)

@@ -10,6 +10,7 @@ const Verb verbs[] = {
          "  PLACED       every vCPU has its own CPU, on the fewest clusters\n"
          "  SPREAD       every vCPU has its own CPU, on more clusters than that\n"
          "  SHARED       not exclusively placed: runs on what nobody owns, or its range\n"
+         "  LAYERED      not exclusively placed: lives on CPUs that it shares with others\n"
          "  PINNED       its operator bound every vCPU to one CPU\n"
          "  FOREIGN      somebody else narrowed its threads before the daemon came\n"
          "  EXCLUDED     the configuration says: not managed\n"

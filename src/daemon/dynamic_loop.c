@@ -115,7 +115,7 @@ static int vcpu_at(const Rounds *rounds, uint32_t index) {
         VerdictKind kind = rounds->plan->verdict[vcpu->vm].kind;
 
         if (snapshot->vm[vcpu->vm].policy.sched != SCHED_DYNAMIC || vcpu->tid <= 0 || !mask ||
-            (kind != VERDICT_PLACED && kind != VERDICT_SPREAD) || rounds->plan->target[index].cpu < 0 ||
+            (kind != VERDICT_PLACED && kind != VERDICT_SPREAD && kind != VERDICT_LAYERED) || rounds->plan->target[index].cpu < 0 ||
             rounds->plan->target[index].mask != vcpu->mask)
                 return -1;
         return cpuset_single(mask);

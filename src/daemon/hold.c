@@ -66,7 +66,7 @@ static bool has_home(const Snapshot *snapshot, const Plan *plan, uint32_t vcpu) 
         VerdictKind kind = plan->verdict[snapshot->vcpu[vcpu].vm].kind;
 
         return plan->target[vcpu].cpu >= 0 && plan->target[vcpu].mask != SET_NONE &&
-               (kind == VERDICT_PLACED || kind == VERDICT_SPREAD);
+               (kind == VERDICT_PLACED || kind == VERDICT_SPREAD || kind == VERDICT_LAYERED);
 }
 
 /* CPUs that belong to one vCPU alone: of static VMs, and of all that is not ours. */
@@ -183,5 +183,14 @@ void hold_plan(State *state, const Topology *topology, const Policy *policy, Sna
                         vm_clusters(topology, vm, plan, &hold.clusters);
                 for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus; i++)
                         vcpu_hold(&hold, n_planned, i);
+        }
+}
+
+void hold_note_layers(State *state, const Snapshot *snapshot, const Plan *plan) {
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++) {
+                ThreadState *entry = hold_entry(state, snapshot, i);
+
+                if (entry && entry->home >= 0 && entry->home == plan->target[i].cpu)
+                        entry->layered = plan->verdict[snapshot->vcpu[i].vm].kind == VERDICT_LAYERED;
         }
 }

@@ -24,5 +24,9 @@ void hold_hide(State *state, Snapshot *snapshot);
  */
 void hold_plan(State *state, const Topology *topology, const Policy *policy, Snapshot *snapshot, Plan *plan);
 
+/* Notes for each vCPU that is at its home whether that is its own or one in a
+ * layer, so that the next round (or start) knows who owns the CPU. */
+void hold_note_layers(State *state, const Snapshot *snapshot, const Plan *plan);
+
 /* The state's entry of a vCPU's thread; NULL: none. */
 ThreadState *hold_entry(State *state, const Snapshot *snapshot, uint32_t vcpu);

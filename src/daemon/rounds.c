@@ -274,6 +274,7 @@ static void vcpu_annotate(Rounds *rounds, uint32_t index, int64_t now) {
 
         vcpu->before = vcpu->range_then = vcpu->written = vcpu->intended = SET_NONE;
         vcpu->home = -1;
+        vcpu->layered = false;
         vcpu->drift = 0;
         if (vcpu->tid <= 0)
                 return;
@@ -292,6 +293,7 @@ static void vcpu_annotate(Rounds *rounds, uint32_t index, int64_t now) {
         entry_count_drift(rounds, entry, drifted, now);
         entry->seen = true;
         vcpu->home = entry->home;
+        vcpu->layered = entry->layered;
         vcpu->drift = drifted ? entry->drift : 0;
         vcpu->range_then = set_to_snapshot(rounds, entry->range_then);
         vcpu->written = entry_written_online(rounds, entry);
@@ -521,6 +523,7 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
         rounds->counters.last_round_ns = rounds_now(rounds) - started;
         rounds_settle_quarrels(rounds);
         if (request->act) {
+                hold_note_layers(rounds->state, rounds->snapshot, rounds->plan);
                 r = rounds_get_ready(rounds, &plan_for);
                 if (r < 0)
                         return r;
@@ -559,6 +562,7 @@ static void write_note(Rounds *rounds, const Move *move, ThreadState *entry, con
 static void move_done(Rounds *rounds, const Move *move, ThreadState *entry, const CpuSet *mask) {
         write_note(rounds, move, entry, mask);
         entry->home = move->to;
+        entry->layered = rounds->plan->verdict[rounds->snapshot->vcpu[move->vcpu].vm].kind == VERDICT_LAYERED;
         entry->held = move_holds(rounds, move);
         rounds->snapshot->vcpu[move->vcpu].home = move->to;
         if (move->kind == MOVE_HOLD)

@@ -58,6 +58,7 @@ static const SettingInfo infos[SETTING_KEYS] = {
         [SET_BURST] = {"defrag.burst", "64", "a number from 0 to 100000"},
         [SET_COOL_DOWN] = {"defrag.cool-down", "30s", "a time from 0 to 24h, such as 30s"},
         [SET_UTIL_THRESH] = {"dynamic.util-thresh", "85", "a whole number from 0 to 100"},
+        [SET_OVERCOMMIT_LAYERS] = {"dynamic.overcommit-layers", "6", "a whole number from 1 to 100"},
         [SET_UTIL_SOURCE] = {"dynamic.util-source", "leave", "leave, cpu or taskgroup"},
         [SET_EMULATE] = {"dynamic.emulate", "auto", "auto or never"},
 };
@@ -160,6 +161,16 @@ static int parse_percent(const char *value, unsigned *ret) {
         return 0;
 }
 
+static int parse_layers(const char *value, uint8_t *ret) {
+        unsigned number;
+        int r = parse_percent(value, &number);
+
+        if (r < 0 || number == 0)
+                return -EINVAL;
+        *ret = (uint8_t)number;
+        return 0;
+}
+
 static int parse_log_level(const char *value, int *ret) {
         static const struct {
                 const char *name;
@@ -238,6 +249,8 @@ static int settings_parse(Settings *s, SettingKey key, const char *value) {
                 return parse_time(value, 0, 24 * 3600 * SECOND_NS, &s->policy.cool_down_ns);
         case SET_UTIL_THRESH:
                 return parse_percent(value, &s->util_thresh);
+        case SET_OVERCOMMIT_LAYERS:
+                return parse_layers(value, &s->policy.overcommit_layers);
         case SET_UTIL_SOURCE:
                 return parse_source(value, &s->util_source);
         case SET_EMULATE:

@@ -31,6 +31,7 @@ typedef enum SettingKey {
         SET_BURST,
         SET_COOL_DOWN,
         SET_UTIL_THRESH,
+        SET_OVERCOMMIT_LAYERS,
         SET_UTIL_SOURCE,
         SET_EMULATE,
         SETTING_KEYS,

@@ -163,7 +163,7 @@ static json_t *set_to_json(const Texts *texts, SetId id) {
 }
 
 static json_t *thread_to_json(const Texts *texts, const ThreadState *t) {
-        return json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:i}",
+        return json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:b, s:i}",
                          "uuid", t->thread.uuid, "pid", t->thread.pid,
                          "process_start", (json_int_t)t->thread.process_start_ticks,
                          "tid", t->thread.tid, "thread_start", (json_int_t)t->thread.thread_start_ticks,
@@ -173,7 +173,8 @@ static json_t *thread_to_json(const Texts *texts, const ThreadState *t) {
                          "range_then", set_to_json(texts, t->range_then),
                          "written", set_to_json(texts, t->written),
                          "intended", set_to_json(texts, t->intended),
-                         "home", (int)t->home, "held", t->held, "intended_home", (int)t->intended_home);
+                         "home", (int)t->home, "held", t->held, "layered", t->layered,
+                         "intended_home", (int)t->intended_home);
 }
 
 static json_t *state_to_json(const State *state) {
@@ -248,13 +249,13 @@ static int thread_from_json(State *state, json_t *json) {
         json_t *before, *range_before, *range_then, *written, *intended;
         json_int_t process_start, thread_start;
         const char *uuid;
-        int number, home, held = 0, intended_home = -1;
+        int number, home, held = 0, layered = 0, intended_home = -1;
 
-        if (json_unpack(json, "{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s?b, s?i}", "uuid", &uuid,
+        if (json_unpack(json, "{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s?b, s?b, s?i}", "uuid", &uuid,
                         "pid", &t.thread.pid, "process_start", &process_start, "tid", &t.thread.tid,
                         "thread_start", &thread_start, "vcpu", &number, "before", &before,
                         "range_before", &range_before, "range_then", &range_then, "written", &written,
-                        "intended", &intended, "home", &home, "held", &held, "intended_home",
+                        "intended", &intended, "home", &home, "held", &held, "layered", &layered, "intended_home",
                         &intended_home) < 0)
                 return -EBADMSG;
         if (strlen(uuid) >= sizeof(t.thread.uuid) || t.thread.pid <= 0 || t.thread.tid <= 0 ||
@@ -267,6 +268,7 @@ static int thread_from_json(State *state, json_t *json) {
         t.thread.number = (uint16_t)number;
         t.home = (int16_t)home;
         t.held = held && home >= 0;
+        t.layered = layered && home >= 0;
         t.intended_home = (int16_t)intended_home;
         if (set_from_json(state, before, &t.before) < 0 ||
             set_from_json(state, range_before, &t.range_before) < 0 ||

@@ -27,6 +27,7 @@ typedef struct ThreadState {
         SetId intended;
         int16_t home;       /* OS number; -1: none */
         bool held;          /* written is what its policy holds for that home, not the home alone */
+        bool layered;       /* home is not its own: it lives there in a layer */
         int16_t intended_home; /* the same of intended: its home; -1: intended is the home alone, or no home */
         uint8_t drift;      /* not saved */
         int64_t drift_at_ns; /* not saved */

@@ -16,7 +16,8 @@
 #include "wire/names.h"
 
 static const char *const state_names[] = {
-        [VCPU_PLACED] = "placed",   [VCPU_SHARED] = "shared",       [VCPU_PINNED] = "pinned",
+        [VCPU_PLACED] = "placed",   [VCPU_SHARED] = "shared",       [VCPU_LAYERED] = "layered",
+        [VCPU_PINNED] = "pinned",
         [VCPU_FOREIGN] = "foreign", [VCPU_UNMANAGED] = "unmanaged", [VCPU_UNSEEN] = "unseen",
 };
 static const char *const memory_source_names[] = {
@@ -72,7 +73,7 @@ VcpuState view_vcpu_state(const View *view, uint32_t vcpu) {
         if (verdict == VERDICT_FOREIGN || verdict == VERDICT_UNPLACEABLE)
                 return VCPU_UNMANAGED;
         if (view_vcpu_cpu(view, vcpu) >= 0)
-                return VCPU_PLACED;
+                return verdict == VERDICT_LAYERED ? VCPU_LAYERED : VCPU_PLACED;
         return verdict == VERDICT_CONTESTED ? VCPU_UNMANAGED : VCPU_SHARED;
 }
 

@@ -62,6 +62,7 @@ const char *view_advice(const View *view, uint32_t vm, const CpuSet *allowed, bo
         *ret_reassign = verdict->kind == VERDICT_FOREIGN;
         switch (verdict->kind) {
         case VERDICT_SHARED:
+        case VERDICT_LAYERED:
                 return shared_advice(verdict->reason, wider);
         case VERDICT_SPREAD:
                 return spread_advice(verdict->reason, wider, ret_reassign);

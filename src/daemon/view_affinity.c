@@ -15,7 +15,7 @@
 /* The CPU that query affinity shows for a vCPU; -1: none. */
 static int affinity_cpu(const View *view, uint32_t vcpu) {
         VcpuState state = view_vcpu_state(view, vcpu);
-        int cpu = state == VCPU_PLACED || state == VCPU_PINNED ? view_vcpu_cpu(view, vcpu) : -1;
+        int cpu = state == VCPU_PLACED || state == VCPU_LAYERED || state == VCPU_PINNED ? view_vcpu_cpu(view, vcpu) : -1;
         const CpuSet *mask = pool_get(&view->snapshot->pool, view->snapshot->vcpu[vcpu].mask);
 
         if (cpu < 0 || view->topology->slot_of[cpu] < 0)
@@ -64,14 +64,18 @@ static unsigned bitmap_write(const CpuSet *cluster, const CpuSet *used, char *re
         return count;
 }
 
-static json_t *group_json(const View *view, const Vm *vm, const Bound *bound, unsigned cluster) {
+static unsigned bound_layer(const View *view, const Bound *bound, uint32_t i) {
+        return view->plan->target[bound->one[i].vcpu].layer;
+}
+
+static json_t *group_json(const View *view, const Vm *vm, const Bound *bound, unsigned cluster, unsigned layer) {
         json_auto_t *pids = json_array();
         unsigned start, count, node = view->topology->cluster[cluster].node;
         char bitmap[CPUS_MAX + 1], id[VM_UUID_SIZE + 32];
         CpuSet cpus, used = {};
 
         for (uint32_t i = 0; i < bound->n; i++) {
-                if (bound_at(view, bound, i)->cluster != cluster)
+                if (bound_at(view, bound, i)->cluster != cluster || bound_layer(view, bound, i) != layer)
                         continue;
                 cpuset_add(&used, (unsigned)bound->one[i].cpu);
                 if (json_array_append_new(pids, json_integer(view->snapshot->vcpu[bound->one[i].vcpu].tid)) <
@@ -80,26 +84,29 @@ static json_t *group_json(const View *view, const Vm *vm, const Bound *bound, un
         }
         topology_cluster_cpus(view->topology, cluster, &cpus);
         count = bitmap_write(&cpus, &used, bitmap, &start);
-        snprintf(id, sizeof(id), "%s_%u_%u_0", vm->uuid, (unsigned)view->topology->node[node].os, cluster);
-        return json_pack("{ss,si,si,si,si,ss,so}", "id", id, "clusterId", (int)cluster, "layerId", 0, "start",
+        snprintf(id, sizeof(id), "%s_%u_%u_%u", vm->uuid, (unsigned)view->topology->node[node].os, cluster,
+                 layer);
+        return json_pack("{ss,si,si,si,si,ss,so}", "id", id, "clusterId", (int)cluster, "layerId", (int)layer, "start",
                          (int)start, "nrCpus", (int)count, "usedBitmap", bitmap, "entityPids",
                          STEAL_PTR(pids));
 }
 
-static bool bound_touches(const View *view, const Bound *bound, unsigned cluster) {
+static bool bound_touches(const View *view, const Bound *bound, unsigned cluster, unsigned layer) {
         for (uint32_t i = 0; i < bound->n; i++)
-                if (bound_at(view, bound, i)->cluster == cluster)
+                if (bound_at(view, bound, i)->cluster == cluster && bound_layer(view, bound, i) == layer)
                         return true;
         return false;
 }
 
 static json_t *groups_json(const View *view, const Vm *vm, const Bound *bound, const Node *node) {
+        uint32_t index = (uint32_t)(vm - view->snapshot->vm);
         json_auto_t *groups = json_array();
 
         for (unsigned c = node->first_cluster; c < (unsigned)node->first_cluster + node->n_clusters; c++)
-                if (bound_touches(view, bound, c) &&
-                    json_array_append_new(groups, group_json(view, vm, bound, c)) < 0)
-                        return NULL;
+                for (unsigned layer = 0; layer <= view->plan->verdict[index].layer; layer++)
+                        if (bound_touches(view, bound, c, layer) &&
+                            json_array_append_new(groups, group_json(view, vm, bound, c, layer)) < 0)
+                                return NULL;
         return STEAL_PTR(groups);
 }
 

@@ -149,6 +149,18 @@ static void tell_shared(Story *story) {
              cpus_words(&story->cpus, &words));
 }
 
+static void tell_layers(Story *story) {
+        Words cpus, clusters, nodes;
+
+        tell(story,
+             "No CPUs of its own are to be had for its %u %s: %s on CPUs %s, in %s of %s, together with vCPUs of "
+             "other VMs whose policy is dynamic or cluster; at most %u %s there before one of its own.",
+             COUNTED(story->vm->n_vcpus, "vCPU"), story->vm->n_vcpus == 1 ? "it lives" : "they live",
+             cpus_words(&story->cpus, &cpus), clusters_words(story->view, &story->cpus, &clusters),
+             nodes_words(story->view, &story->cpus, &nodes), story->verdict->layer,
+             story->verdict->layer == 1 ? "is" : "are");
+}
+
 /* What its policy makes of the CPUs of its own. */
 static void tell_policy(Story *story) {
         unsigned away = 0;
@@ -191,6 +203,10 @@ static void tell_where(Story *story) {
                 return;
         case VERDICT_SHARED:
                 tell_shared(story);
+                return;
+        case VERDICT_LAYERED:
+                tell_layers(story);
+                tell_policy(story);
                 return;
         case VERDICT_PINNED:
                 tell(story,
@@ -419,7 +435,8 @@ static void tell_blocker(Story *story, uint32_t blocker) {
 
 static void tell_obstacles(Story *story, int64_t credits_milli) {
         const Verdict *verdict = story->verdict;
-        bool judged = verdict->kind == VERDICT_SPREAD || verdict->kind == VERDICT_SHARED;
+        bool judged = verdict->kind == VERDICT_SPREAD || verdict->kind == VERDICT_SHARED ||
+                      verdict->kind == VERDICT_LAYERED;
 
         if (judged && verdict->reason != REASON_NONE)
                 tell(story, "The reason: %s.", reason_text(verdict->reason));

@@ -47,6 +47,7 @@ static json_t *nodes_json(const Topology *topology) {
 static const char *owner_kind(VcpuState state) {
         switch (state) {
         case VCPU_PLACED:
+        case VCPU_LAYERED:
                 return "placed";
         case VCPU_PINNED:
                 return "pinned";
@@ -57,7 +58,8 @@ static const char *owner_kind(VcpuState state) {
         }
 }
 
-/* Every CPU that some vCPU has for itself; one that two claim is listed twice. */
+/* Every CPU that some vCPU has for itself, or where it is the lowest layer; one
+ * that two claim is listed twice. */
 static json_t *owners_json(const View *view) {
         json_auto_t *owners = json_array();
 
@@ -66,7 +68,7 @@ static json_t *owners_json(const View *view) {
                 const Vm *vm = &view->snapshot->vm[vcpu->vm];
                 int cpu = view_vcpu_cpu(view, i);
 
-                if (cpu < 0)
+                if (cpu < 0 || view->plan->target[i].layer > 0)
                         continue;
                 if (json_array_append_new(owners, json_pack("{si,ss,so,si,ss}", "cpu", cpu, "vm", vm->uuid,
                                                             "name", view_text(vm->name), "vcpu", vcpu->number,

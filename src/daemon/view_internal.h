@@ -9,6 +9,7 @@
 typedef enum VcpuState {
         VCPU_PLACED,
         VCPU_SHARED,
+        VCPU_LAYERED,
         VCPU_PINNED,
         VCPU_FOREIGN,
         VCPU_UNMANAGED,

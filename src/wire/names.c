@@ -10,7 +10,8 @@
 
 static const char *const verdict_names[] = {
         [VERDICT_PLACED] = "PLACED",           [VERDICT_SPREAD] = "SPREAD",
-        [VERDICT_SHARED] = "SHARED",           [VERDICT_PINNED] = "PINNED",
+        [VERDICT_SHARED] = "SHARED",           [VERDICT_LAYERED] = "LAYERED",
+        [VERDICT_PINNED] = "PINNED",
         [VERDICT_FOREIGN] = "FOREIGN",         [VERDICT_EXCLUDED] = "EXCLUDED",
         [VERDICT_UNPLACEABLE] = "UNPLACEABLE", [VERDICT_CONTESTED] = "CONTESTED",
         [VERDICT_UNSEEN] = "UNSEEN",

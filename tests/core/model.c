@@ -126,6 +126,9 @@ void model_apply(Snapshot *snapshot, const Plan *plan) {
                 v->home = move->to;
                 v->drift = 0;
         }
+        for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
+                snapshot->vcpu[i].layered = plan->verdict[snapshot->vcpu[i].vm].kind == VERDICT_LAYERED &&
+                                            plan->target[i].cpu >= 0 && plan->target[i].cpu == snapshot->vcpu[i].home;
 }
 
 uint64_t dice_next(Dice *dice) {

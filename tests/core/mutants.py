@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TESTS = ["plan", "random", "brute", "topology"]
+TESTS = ["plan", "random", "brute", "topology", "layers"]
 
 # file, what stands there, what is planted
 MUTANTS = [
@@ -42,7 +42,7 @@ MUTANTS = [
     ("place.c", "return work->history->credits_milli - work->spent_milli - work_cost(work);", "return 64000;"),
     ("place.c", "vm_unseat(work, vm);\n                vw->forced = true;", "vw->forced = true;"),
     ("share.c", "a->squeezed = unowned > 0 && unowned >= users;", "a->squeezed = unowned > 0;"),
-    ("share.c", "slots_have(&work->allowed[allowed].slots, slot) && slot_is_free(&work->board, slot)",
+    ("share.c", "slots_have(&work->allowed[allowed].slots, slot) && slots_have(&work->unowned, slot)",
      "slots_have(&work->allowed[allowed].slots, slot)"),
     ("order.c", "while (!work->emitted[vcpu] && work->holder[work->vcpu[vcpu].seat] == NOBODY)",
      "while (!work->emitted[vcpu])"),
@@ -66,7 +66,7 @@ def compile_object(source, file, out):
 def compile_all(source, out):
     """The objects of the planner as it is, by file name, and of its tests."""
     core = {file.name: out / f"{file.stem}.o" for file in sorted((source / "src/core").glob("*.c"))}
-    tests = {name: out / f"{name}.o" for name in ["model", "oracle", *(f"test_{test}" for test in TESTS)]}
+    tests = {name: out / f"{name}.o" for name in ["model", "oracle", "oracle_layers", *(f"test_{test}" for test in TESTS)]}
     done = [compile_object(source, source / "src/core" / name, o) for name, o in core.items()]
     done += [compile_object(source, source / "tests/core" / f"{name}.c", o) for name, o in tests.items()]
     if not all(done):
@@ -76,7 +76,7 @@ def compile_all(source, out):
 
 def run_tests(core, tests, out):
     """None when every test passes; else the name of the one that does not."""
-    helpers = [tests["model"], tests["oracle"]]
+    helpers = [tests["model"], tests["oracle"], tests["oracle_layers"]]
     for name in TESTS:
         exe = out / name
         objects = [str(o) for o in (tests[f"test_{name}"], *helpers, *core.values())]

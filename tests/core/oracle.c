@@ -31,7 +31,7 @@ static bool vcpu_pinned(const Snapshot *snapshot, uint32_t vcpu) {
 static bool vm_managed(const Plan *plan, uint32_t vm) {
         VerdictKind kind = plan->verdict[vm].kind;
 
-        return kind == VERDICT_PLACED || kind == VERDICT_SPREAD || kind == VERDICT_SHARED;
+        return kind == VERDICT_PLACED || kind == VERDICT_SPREAD || kind == VERDICT_SHARED || kind == VERDICT_LAYERED;
 }
 
 static bool vcpu_movable(const Snapshot *snapshot, const Plan *plan, uint32_t vcpu) {
@@ -42,11 +42,16 @@ static bool known(const Vcpu *v) {
         return v->before != SET_NONE || v->written != SET_NONE || v->intended != SET_NONE;
 }
 
-/* vCPUs that are meant to sit on each CPU, whether they own it or not. */
+/* Whether its home is on a CPU that it shares. */
+static bool lives_in_layer(const Snapshot *snapshot, const Plan *plan, uint32_t vcpu) {
+        return plan->verdict[snapshot->vcpu[vcpu].vm].kind == VERDICT_LAYERED && !vcpu_pinned(snapshot, vcpu);
+}
+
+/* vCPUs that are meant to sit on each CPU, whether they own it or not; layers do not count. */
 static void count_sitting(const Snapshot *snapshot, const Plan *plan, uint16_t *ret) {
         memset(ret, 0, CPUS_MAX * sizeof(*ret));
         for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
-                if (plan->target[i].cpu >= 0)
+                if (plan->target[i].cpu >= 0 && !lives_in_layer(snapshot, plan, i))
                         ret[plan->target[i].cpu]++;
 }
 
@@ -93,6 +98,8 @@ static int check_targets(const Topology *topology, const Snapshot *snapshot, con
                         continue;
                 if (cpuset_single(mask) != target->cpu || !cpuset_has(&allowed, (unsigned)target->cpu))
                         WRONG("vCPU %u: CPU %d is not its mask or not allowed", i, target->cpu);
+                if (lives_in_layer(snapshot, plan, i))
+                        continue;
                 if (owner[target->cpu] >= 0)
                         WRONG("CPU %d given to vCPU %d and %u", target->cpu, owner[target->cpu], i);
                 owner[target->cpu] = (int)i;
@@ -139,6 +146,11 @@ static bool spare_exists(const Topology *topology, const Snapshot *snapshot, con
         return !cpuset_is_empty(&allowed);
 }
 
+/* Whether its VM's policy lets others live where it lives. */
+static bool shares(const Snapshot *snapshot, uint32_t vcpu) {
+        return snapshot->vm[snapshot->vcpu[vcpu].vm].policy.sched != SCHED_STATIC;
+}
+
 static int check_moves(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
                        char *ret_why) {
         static SetId mask[VCPUS_MAX];
@@ -161,7 +173,7 @@ static int check_moves(const Topology *topology, const Snapshot *snapshot, const
                     !(kind == VERDICT_EXCLUDED && move->kind == MOVE_RELEASE))
                         WRONG("move %u touches vCPU %u, verdict %d", m, move->vcpu, kind);
                 for (uint32_t i = 0; move->to >= 0 && i < snapshot->n_vcpus; i++)
-                        if (i != move->vcpu && set_single(snapshot, mask[i]) == move->to &&
+                        if (i != move->vcpu && !(shares(snapshot, i) && shares(snapshot, move->vcpu)) && set_single(snapshot, mask[i]) == move->to &&
                             !cpuset_has(&crowded, (unsigned)move->to) &&
                             spare_exists(topology, snapshot, policy, plan, mask, move->vcpu))
                                 WRONG("move %u: CPU %d given to vCPU %u while vCPU %u has it", m, move->to,
@@ -233,7 +245,7 @@ static int check_verdict(const Topology *topology, const Snapshot *snapshot, con
                         first = allowed;
                 any = true;
                 same = same && cpuset_equal(&first, &allowed);
-                alone += sits_alone(plan, i, sitting);
+                alone += sits_alone(plan, i, sitting) && !lives_in_layer(snapshot, plan, i);
                 seated += slot >= 0;
                 if (slot < 0)
                         continue;
@@ -252,7 +264,7 @@ static int check_verdict(const Topology *topology, const Snapshot *snapshot, con
                 WRONG("VM %u: %u own CPUs, not %u", vm, alone, verdict->n_exclusive);
         if (!vm_managed(plan, vm))
                 return 0;
-        if (same && topology->smt_width == 1) {
+        if (same && topology->smt_width == 1 && verdict->kind != VERDICT_LAYERED) {
                 unsigned minimum = fewest(topology, &first, v->n_vcpus);
 
                 if (minimum && (verdict->min_clusters != minimum || verdict->min_nodes != 1))
@@ -260,14 +272,14 @@ static int check_verdict(const Topology *topology, const Snapshot *snapshot, con
         }
         bool over = verdict->clusters > verdict->min_clusters || verdict->nodes > verdict->min_nodes;
 
-        if (verdict->kind != VERDICT_SHARED && over != (verdict->kind == VERDICT_SPREAD))
+        if (verdict->kind != VERDICT_SHARED && verdict->kind != VERDICT_LAYERED && over != (verdict->kind == VERDICT_SPREAD))
                 WRONG("VM %u: verdict %d, %u clusters of %u", vm, verdict->kind, verdict->clusters,
                       verdict->min_clusters);
-        if ((verdict->kind == VERDICT_SHARED) != (alone < v->n_vcpus))
+        if ((verdict->kind == VERDICT_SHARED || verdict->kind == VERDICT_LAYERED) != (alone < v->n_vcpus))
                 WRONG("VM %u: verdict %d, and %u of %u vCPUs own a CPU", vm, verdict->kind, alone, v->n_vcpus);
         if (verdict->kind == VERDICT_SPREAD && verdict->reason == REASON_NONE)
                 WRONG("VM %u: SPREAD without a reason", vm);
-        if (verdict->kind == VERDICT_SHARED && verdict->reason == REASON_NONE)
+        if ((verdict->kind == VERDICT_SHARED || verdict->kind == VERDICT_LAYERED) && verdict->reason == REASON_NONE)
                 WRONG("VM %u: SHARED without a reason", vm);
         return 0;
 }
@@ -305,7 +317,8 @@ int oracle_check(const Topology *topology, const Snapshot *snapshot, const Polic
                  char ret_why[ORACLE_WHY_SIZE]) {
         if (check_targets(topology, snapshot, policy, plan, ret_why) ||
             check_moves(topology, snapshot, policy, plan, ret_why) ||
-            check_sharing(topology, snapshot, policy, plan, ret_why))
+            check_sharing(topology, snapshot, policy, plan, ret_why) ||
+            oracle_layers(topology, snapshot, policy, plan, ret_why))
                 return 1;
         for (uint32_t vm = 0; vm < snapshot->n_vms; vm++)
                 if (check_verdict(topology, snapshot, policy, plan, vm, ret_why))

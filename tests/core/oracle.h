@@ -10,6 +10,10 @@
 
 enum { ORACLE_WHY_SIZE = 256 };
 
+/* The rules of layers alone: who shares with whom, how evenly, how high. 0, or 1 and why. */
+int oracle_layers(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
+                  char ret_why[ORACLE_WHY_SIZE]);
+
 /*
  * Checks ranges, capacity (during the moves in their order and after them),
  * that what must not be touched is not, and every verdict. snapshot is the one
