@@ -208,7 +208,8 @@ int dynamic_sync(Dynamic *dynamic, bool acting) {
         Crew crew = {};
         int r = 0;
 
-        if (acting && dynamic->rounds->have_view)
+        /* The kernel does it all. */
+        if (acting && dynamic->rounds->have_view && dynamic->rounds->tidal == TIDAL_NONE)
                 r = crew_gather(&crew, dynamic->rounds, &dynamic->crew);
         if (r < 0)
                 return r;
@@ -316,66 +317,4 @@ int dynamic_pass(Dynamic *dynamic) {
         dynamic->counters.away = count_away(crew);
         dynamic->counters.last_pass_ns = host->ops->now_ns(host->self) - started;
         return r;
-}
-
-/* The first number in a file below root. 0 or -errno. */
-static int read_number(const char *root, const char *name, uint64_t *ret) {
-        AUTO_FREE char *path = NULL;
-
-        if (asprintf(&path, "%s%s", root, name) < 0) {
-                path = NULL;
-                return -ENOMEM;
-        }
-        AUTO_FCLOSE FILE *file = fopen(path, "re");
-        char text[128];
-
-        if (!file)
-                return -errno;
-        if (!fgets(text, sizeof(text), file))
-                return -EIO;
-        *ret = strtoull(text + strcspn(text, "0123456789"), NULL, 10);
-        return 0;
-}
-
-int dynamic_probe(const char *root, char ret_why[256]) {
-        uint64_t number;
-        int r = read_number(root, "/proc/stat", &number);
-
-        if (r < 0) {
-                snprintf(ret_why, 256, "/proc/stat can not be read: %s", strerror(-r));
-                return 1;
-        }
-        r = read_number(root, "/proc/self/schedstat", &number);
-        if (r < 0)
-                snprintf(ret_why, 256, "/proc/PID/schedstat can not be read (%s): the kernel keeps no run delays",
-                         strerror(-r));
-        else if (number == 0)
-                snprintf(ret_why, 256, "/proc/PID/schedstat stays zero: the kernel keeps no run delays");
-        return r < 0 || number == 0;
-}
-
-static bool wants_dynamic(const Settings *settings) {
-        if (settings->sched == SCHED_DYNAMIC)
-                return true;
-        for (unsigned i = 0; i < settings->n_rules; i++)
-                if (settings->rule[i].has_sched && settings->rule[i].policy.sched == SCHED_DYNAMIC)
-                        return true;
-        return false;
-}
-
-int dynamic_check(const Settings *settings, const char *root, char ret_why[SETTINGS_WHY_SIZE]) {
-        char why[256];
-
-        if (!wants_dynamic(settings))
-                return 0;
-        if (!settings->emulate) {
-                snprintf(ret_why, SETTINGS_WHY_SIZE,
-                         "sched-policy = dynamic needs the daemon's own controller, and emulate = never forbids it: "
-                         "binding by the kernel's preferred_cpuset is not available in this version");
-                return 1;
-        }
-        if (dynamic_probe(root, why) == 0)
-                return 0;
-        snprintf(ret_why, SETTINGS_WHY_SIZE, "sched-policy = dynamic can not work on this host: %s", why);
-        return 1;
 }

@@ -34,11 +34,3 @@ int dynamic_sync(Dynamic *dynamic, bool acting);
 int dynamic_pass(Dynamic *dynamic);
 
 const DynamicCounters *dynamic_counters(const Dynamic *dynamic);
-
-/* Whether this host can bind dynamically by our own controller: reads, writes
- * nothing. 0; or 1 with the reason. root: directory that stands for /. */
-int dynamic_probe(const char *root, char ret_why[256]);
-
-/* Whether the settings ask for a binding that this host can not have. 0; or 1
- * with one line that says why. */
-int dynamic_check(const Settings *settings, const char *root, char ret_why[SETTINGS_WHY_SIZE]);

@@ -96,6 +96,7 @@ typedef struct Hold {
         State *state;
         const Topology *topology;
         const Policy *policy;
+        bool prefer;
         Snapshot *snapshot;
         Plan *plan;
         CpuSet owned;    /* by static VMs */
@@ -122,6 +123,11 @@ static SetId wanted_mask(const Hold *hold, uint32_t vcpu, SetId hidden) {
 
         switch (vm->policy.sched) {
         case SCHED_DYNAMIC:
+                if (hold->prefer) {
+                        vcpu_allowed(hold->topology, hold->snapshot, hold->policy, vcpu, &mask);
+                        cpuset_add(&mask, (unsigned)home);
+                        return pool_intern(&hold->snapshot->pool, &mask);
+                }
                 at = away_cpu(hold, vcpu, hidden);
                 return single_mask(hold->snapshot, at >= 0 ? at : home);
         case SCHED_CLUSTER:
@@ -134,6 +140,19 @@ static SetId wanted_mask(const Hold *hold, uint32_t vcpu, SetId hidden) {
         default:
                 return single_mask(hold->snapshot, home);
         }
+}
+
+/* Whether the thread prefers another CPU than it should: its mask alone does
+ * not show that. */
+static bool prefers_wrongly(const Hold *hold, uint32_t vcpu, SetId want) {
+        const Snapshot *snapshot = hold->snapshot;
+        const ThreadState *entry = hold_entry(hold->state, snapshot, vcpu);
+        int home = hold->plan->target[vcpu].cpu,
+            prefers = entry && entry->way != TIDAL_NONE ? entry->prefers : -1;
+        bool should = hold->prefer && snapshot->vm[snapshot->vcpu[vcpu].vm].policy.sched == SCHED_DYNAMIC &&
+                      cpuset_single(pool_get(&snapshot->pool, want)) < 0;
+
+        return prefers != (should ? home : -1);
 }
 
 /* The vCPU's last move; NULL: it has none. */
@@ -150,7 +169,10 @@ static void vcpu_hold(const Hold *hold, uint32_t n_planned, uint32_t vcpu) {
         Target *target = &hold->plan->target[vcpu];
         SetId now = hidden != SET_NONE ? hidden : v->mask;
 
-        if (hidden == SET_NONE && hold->snapshot->vm[v->vm].policy.sched == SCHED_STATIC)
+        const ThreadState *entry = hold_entry(hold->state, hold->snapshot, vcpu);
+        bool prefers = entry && entry->way != TIDAL_NONE && entry->prefers != -1;
+
+        if (hidden == SET_NONE && !prefers && hold->snapshot->vm[v->vm].policy.sched == SCHED_STATIC)
                 return; /* what the planner says is what is held */
         if (hidden != SET_NONE && target->mask == v->mask && !has_home(hold->snapshot, hold->plan, vcpu))
                 target->mask = now; /* it is left as it is */
@@ -163,16 +185,26 @@ static void vcpu_hold(const Hold *hold, uint32_t n_planned, uint32_t vcpu) {
                 target->mask = want;
                 if (move)
                         move->mask = want;
-                else if (want != now)
+                else if (want != now || prefers_wrongly(hold, vcpu, want))
                         hold->plan->move[hold->plan->n_moves++] = (Move){
                                 .vcpu = vcpu, .kind = MOVE_HOLD, .from = -1, .to = target->cpu, .mask = want};
-        }
+        } else if (prefers && entry->before != SET_NONE &&
+                   hold->plan->verdict[v->vm].kind == VERDICT_SHARED &&
+                   !last_move(hold->plan, n_planned, vcpu) && target->mask == now)
+                hold->plan->move[hold->plan->n_moves++] =
+                        (Move){.vcpu = vcpu, .kind = MOVE_HOLD, .from = -1, .to = target->cpu, .mask = now};
         if (hidden != SET_NONE)
                 v->mask = v->written = hidden;
 }
 
-void hold_plan(State *state, const Topology *topology, const Policy *policy, Snapshot *snapshot, Plan *plan) {
-        Hold hold = {.state = state, .topology = topology, .policy = policy, .snapshot = snapshot, .plan = plan};
+void hold_plan(State *state, const Topology *topology, const Policy *policy, bool prefer, Snapshot *snapshot,
+               Plan *plan) {
+        Hold hold = {.state = state,
+                     .topology = topology,
+                     .policy = policy,
+                     .prefer = prefer,
+                     .snapshot = snapshot,
+                     .plan = plan};
         uint32_t n_planned = plan->n_moves;
 
         static_owned(snapshot, plan, &hold.owned);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "daemon/backend.h"
+#include "daemon/prefer.h"
 #include "daemon/rounds.h"
 #include "daemon/runtime.h"
 #include "platform/link.h"
@@ -51,6 +53,16 @@ static int once_lock(Once *once) {
         return r < 0 ? r : 0;
 }
 
+/* Dynamic vCPUs are bound as the running service would bind them at first. */
+static void once_choose_backend(Once *once, const Settings *settings) {
+        ThreadRef example;
+        Backend backend;
+        bool found = prefer_example(once->rounds, &example);
+
+        backend_choose(once->real, found ? &example : NULL, "", settings, &backend);
+        once->rounds->tidal = backend.way;
+}
+
 static int once_init(Once *once, const Settings *settings, bool lock) {
         char boot_id[VM_UUID_SIZE], why[256] = "";
         int r;
@@ -72,6 +84,8 @@ static int once_init(Once *once, const Settings *settings, bool lock) {
         }
         if (r == 0)
                 r = rounds_new(real_host_door(once->real), settings, once->state, once->paths.state, &once->rounds);
+        if (r == 0)
+                once_choose_backend(once, settings);
         return r;
 }
 

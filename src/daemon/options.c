@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/dynamic_loop.h"
+#include "daemon/backend.h"
 #include "util/cleanup.h"
 
 #define CONFIG_PATH "/etc/vas/vas-daemon.conf"
@@ -150,7 +150,7 @@ int options_settings(const Options *options, Settings *ret, char ret_why[SETTING
                 const Override *override = &options->override[i];
                 r = settings_set(settings, override->key, override->value, override->where, ret_why);
         }
-        if (r == 0 && dynamic_check(settings, "", ret_why) != 0)
+        if (r == 0 && backend_check(settings, "", ret_why) != 0)
                 r = -EINVAL;
         if (r < 0)
                 return r;

@@ -26,6 +26,7 @@
 #include <strings.h>
 
 #include "daemon/hold.h"
+#include "daemon/prefer.h"
 #include "util/log.h"
 
 #define SECOND_NS INT64_C(1000000000)
@@ -287,6 +288,7 @@ static void vcpu_annotate(Rounds *rounds, uint32_t index, int64_t now) {
             !entry_let_go(rounds->state, entry))
                 return;
         bool differs = mask && entry_differs(rounds, entry, mask);
+        prefer_look(rounds, entry);
         if (entry_follow_range(rounds, entry, vcpu->range, differs))
                 rounds_forget_quarrel(rounds, &snapshot->vm[vcpu->vm]);
         bool drifted = differs && entry->before != SET_NONE;
@@ -378,6 +380,8 @@ static int rounds_name_writes(Rounds *rounds, const Move *moves, uint32_t n) {
                 ThreadState *entry = state_get(rounds->state, &ref);
                 if (!entry)
                         return -ENOMEM;
+                if (prefer_name(rounds, move, entry) < 0)
+                        return -ENOMEM;
                 if (entry->before == SET_NONE) {
                         entry->before = set_to_state(rounds, vcpu->mask);
                         entry->range_before = set_to_state(rounds, vcpu->range);
@@ -460,6 +464,7 @@ static int rounds_get_ready(Rounds *rounds, const PlanRequest *request) {
                               : 0;
         int r = claimed < 0 ? claimed : 0;
 
+        prefer_clean(rounds);
         if (r == 0 && (claimed > 0 || rounds->plan->n_moves > 0))
                 r = rounds_prepare(rounds, rounds->plan->move, rounds->plan->n_moves);
         if (r < 0 || rounds->plan->n_moves == 0)
@@ -517,13 +522,15 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
         hold_hide(rounds->state, rounds->snapshot);
         plan_make(rounds->topology, rounds->snapshot, &rounds->settings->policy, rounds->history, &plan_for, started,
                   rounds->work, rounds->plan);
-        hold_plan(rounds->state, rounds->topology, &rounds->settings->policy, rounds->snapshot, rounds->plan);
+        hold_plan(rounds->state, rounds->topology, &rounds->settings->policy, rounds->tidal != TIDAL_NONE,
+                  rounds->snapshot, rounds->plan);
         rounds->counters.rounds++;
         rounds->counters.moves_wanted = rounds->plan->n_moves;
         rounds->counters.last_round_ns = rounds_now(rounds) - started;
         rounds_settle_quarrels(rounds);
         if (request->act) {
                 hold_note_layers(rounds->state, rounds->snapshot, rounds->plan);
+                prefer_values(rounds);
                 r = rounds_get_ready(rounds, &plan_for);
                 if (r < 0)
                         return r;
@@ -605,7 +612,7 @@ static void rounds_apply_move(Rounds *rounds, const Move *move) {
                 return;
         }
         rounds->counters.writes++;
-        switch (rounds->host.ops->write_mask(rounds->host.self, &ref, pool_get(&snapshot->pool, move->mask), &mask)) {
+        switch (prefer_write(rounds, move, entry, pool_get(&snapshot->pool, move->mask), &mask)) {
         case WRITE_OK:
                 move_done(rounds, move, entry, &mask);
                 break;
@@ -616,7 +623,8 @@ static void rounds_apply_move(Rounds *rounds, const Move *move) {
         case WRITE_DENIED:
                 rounds->denied = true;
                 snprintf(rounds->trouble, sizeof(rounds->trouble),
-                         "the kernel forbids to change affinities: CAP_SYS_NICE is missing");
+                         "the kernel forbids to change affinities: CAP_SYS_NICE%s is missing",
+                         prefer_wanted(rounds, move) ? " or, for preferred_cpuset, CAP_DAC_OVERRIDE" : "");
                 move_failed(rounds, move, entry, &mask);
                 break;
         case WRITE_RETRY:
@@ -715,7 +723,8 @@ int rounds_try_reassign(Rounds *rounds, const char *scope) {
         hold_hide(rounds->state, rounds->trial_snapshot);
         plan_make(rounds->topology, rounds->trial_snapshot, &rounds->settings->policy, rounds->trial_history, &request,
                   rounds_now(rounds), rounds->work, rounds->trial);
-        hold_plan(rounds->state, rounds->topology, &rounds->settings->policy, rounds->trial_snapshot, rounds->trial);
+        hold_plan(rounds->state, rounds->topology, &rounds->settings->policy, rounds->tidal != TIDAL_NONE,
+                  rounds->trial_snapshot, rounds->trial);
         return 0;
 }
 
@@ -743,7 +752,7 @@ static bool rounds_restore_thread(Rounds *rounds, ThreadState *entry) {
 
         restore_mask(rounds, entry, &mask);
         rounds->counters.writes++;
-        status = rounds->host.ops->write_mask(rounds->host.self, &entry->thread, &mask, &found);
+        status = prefer_restore(rounds, entry, &mask, &found);
         if (status == WRITE_REFUSED || status == WRITE_RETRY) {
                 /* The old mask has left the cpuset: let the kernel clip the widest one. */
                 cpuset_add_range(&mask, 0, CPUS_MAX - 1);
@@ -759,6 +768,8 @@ int rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, unsi
         unsigned restored = 0, failed = 0;
 
         rounds->applying = false;
+        prefer_clean(rounds);
+        bool values_failed = prefer_values_restore(rounds) < 0;
         for (unsigned i = state->n_threads; i-- > 0;) {
                 ThreadState *entry = &state->thread[i];
                 if (entry->before != SET_NONE) {
@@ -768,6 +779,7 @@ int rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, unsi
                         }
                         restored++;
                 }
+                entry->way = TIDAL_NONE;
                 if (!keep_homes)
                         entry->home = -1;
                 entry_let_go(state, entry);
@@ -776,6 +788,6 @@ int rounds_restore(Rounds *rounds, bool keep_homes, unsigned *ret_restored, unsi
         if (r < 0)
                 log_error("can not save %s: %s", rounds->state_path, strerror(-r));
         *ret_restored = restored;
-        *ret_failed = failed;
+        *ret_failed = failed + values_failed;
         return r;
 }

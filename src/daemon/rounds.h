@@ -55,6 +55,8 @@ typedef struct Rounds {
         bool topology_doubtful; /* read while the kernel may have been in the middle of its files */
         bool have_view;     /* snapshot and plan are of a finished observation */
         bool acting;        /* this round writes */
+        bool values_settled, values_told[2]; /* see prefer.c */
+        TidalWay tidal;     /* how dynamic vCPUs prefer their home; TIDAL_NONE: our controller binds them */
         /* The writes under way: moves next_move .. plan->n_moves. */
         bool applying;
         uint32_t next_move;

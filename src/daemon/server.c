@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/prefer.h"
 #include "daemon/verbs.h"
 #include "daemon/view.h"
 #include "util/cleanup.h"
@@ -171,6 +172,30 @@ static void server_refresh_list(Server *server) {
         }
 }
 
+/* Who binds dynamic vCPUs. Reads only. True: in another way than before. */
+static bool server_choose_backend(Server *server) {
+        Backend before = server->backend;
+        ThreadRef example;
+
+        server->backend_saw_vcpu = prefer_example(server->rounds, &example);
+        backend_choose(server->real, server->backend_saw_vcpu ? &example : NULL, "", server->settings,
+                       &server->backend);
+        server->rounds->tidal = server->backend.way;
+        if (settings_want_dynamic(server->settings) && strcmp(before.why, server->backend.why) != 0)
+                log_line(server->backend.kind == BACKEND_NONE ? LOG_WARNING : LOG_NOTICE, "dynamic binding: %s (%s)",
+                         backend_name(server->backend.kind), server->backend.why);
+        return before.way != server->backend.way;
+}
+
+/* The kernel's files are seen best at a vCPU's own thread. */
+static void server_look_at_backend(Server *server) {
+        ThreadRef example;
+
+        if (!server->backend_saw_vcpu && settings_want_dynamic(server->settings) &&
+            prefer_example(server->rounds, &example) && server_choose_backend(server))
+                server_poke(server, false);
+}
+
 /* After each round: whoever is dynamic now is followed, or nobody. */
 static void server_sync_dynamic(Server *server) {
         int n = dynamic_sync(server->dynamic, server_acts(server));
@@ -194,6 +219,7 @@ static void server_start_round(Server *server);
 
 static void server_round_done(Server *server) {
         report_round(server->report, server->rounds);
+        server_look_at_backend(server);
         server_sync_dynamic(server);
         server_answer_waiters(server);
         server_retry_if_asked(server);
@@ -386,9 +412,11 @@ int server_set_policy(Server *server, const char *policy, char ret_why[SETTINGS_
         *fresh = *server->settings;
         int r = settings_set(fresh, SET_SCHED_POLICY, policy, "run time", ret_why);
         if (r == 0)
-                r = dynamic_check(fresh, "", ret_why);
-        if (r == 0)
+                r = backend_check(fresh, "", ret_why);
+        if (r == 0) {
                 *server->settings = *fresh;
+                server_choose_backend(server);
+        }
         return r;
 }
 
@@ -402,7 +430,7 @@ int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]) {
         r = options_settings(server->options, fresh, ret_why);
         if (r == 0 && server->has_run_time_sched)
                 r = settings_set(fresh, SET_SCHED_POLICY, sched_name(server->run_time_sched), "run time", ret_why);
-        if (r == 0 && dynamic_check(fresh, "", ret_why) != 0)
+        if (r == 0 && backend_check(fresh, "", ret_why) != 0)
                 r = -EINVAL;
         if (r < 0)
                 return r;
@@ -414,6 +442,7 @@ int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]) {
         if (!server->settings->act)
                 server_cancel_round(server, "mode is observe: nothing is written");
         rounds_settings_changed(server->rounds);
+        server_choose_backend(server);
         server_poke(server, true);
         return 0;
 }
@@ -518,6 +547,8 @@ static int server_start(Server *server) {
         if (r == 0)
                 r = rounds_new(real_host_door(server->real), server->settings, server->state, server->paths.state,
                                &server->rounds);
+        if (r == 0)
+                server_choose_backend(server);
         if (r == 0)
                 r = report_new(&server->report);
         if (r == 0)

@@ -11,6 +11,7 @@
  * query is answered while many running threads are being moved.
  */
 
+#include "daemon/backend.h"
 #include "daemon/control.h"
 #include "daemon/dynamic_loop.h"
 #include "daemon/options.h"
@@ -55,6 +56,8 @@ typedef struct Server {
         Rounds *rounds;
         Report *report;
         Dynamic *dynamic;
+        Backend backend;
+        bool backend_saw_vcpu; /* it was chosen by a look at a vCPU's thread */
         Control *control;
         FactList *facts;   /* the newest list */
         bool facts_fresh;  /* not yet used by a round */

@@ -509,3 +509,12 @@ void settings_vm_policy(const Settings *settings, const char *name, VmPolicy *re
                         ret->cross_node = rule->policy.cross_node;
         }
 }
+
+bool settings_want_dynamic(const Settings *settings) {
+        if (settings->sched == SCHED_DYNAMIC)
+                return true;
+        for (unsigned i = 0; i < settings->n_rules; i++)
+                if (settings->rule[i].has_sched && settings->rule[i].policy.sched == SCHED_DYNAMIC)
+                        return true;
+        return false;
+}

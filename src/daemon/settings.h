@@ -97,5 +97,8 @@ int settings_read_file(Settings *settings, const char *path, char ret_why[SETTIN
 int settings_read_all(Settings *settings, const char *path, const char *persisted,
                       char ret_why[SETTINGS_WHY_SIZE]);
 
+/* Whether the host's policy, or that of some [vm] section, is dynamic. */
+bool settings_want_dynamic(const Settings *settings);
+
 /* What holds for a VM of that name: the host's values, then each matching rule in order. */
 void settings_vm_policy(const Settings *settings, const char *name, VmPolicy *ret);

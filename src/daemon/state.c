@@ -25,11 +25,14 @@ static void cleanup_json(json_t **json) {
 }
 #define AUTO_JSON CLEANUP(cleanup_json)
 
+static const TidalValues values_none = {.threshold = -1, .task_group = -1};
+
 int state_new(State **ret) {
         State *state = calloc(1, sizeof(*state));
 
         if (!state)
                 return -ENOMEM;
+        state->values_before = state->values_written = values_none;
         state->pool = calloc(1, sizeof(*state->pool));
         if (!state->pool) {
                 free(state);
@@ -106,7 +109,7 @@ ThreadState *state_get(State *state, const ThreadRef *thread) {
         unsigned at = state_position(state, thread);
         memmove(&state->thread[at + 1], &state->thread[at], (state->n_threads - at) * sizeof(*state->thread));
         state->n_threads++;
-        state->thread[at] = (ThreadState){.thread = *thread, .home = -1, .intended_home = -1};
+        state->thread[at] = (ThreadState){.thread = *thread, .home = -1, .intended_home = -1, .prefers = -1};
         return &state->thread[at];
 }
 
@@ -129,7 +132,8 @@ int state_compact(State *state) {
                 return -ENOMEM;
         for (unsigned i = 0; i < state->n_threads; i++) {
                 ThreadState *t = &state->thread[i];
-                SetId *ids[] = {&t->before, &t->range_before, &t->range_then, &t->written, &t->intended};
+                SetId *ids[] = {&t->before,  &t->range_before, &t->range_then,
+                                &t->written, &t->intended,     &t->preferred_before};
                 for (unsigned k = 0; k < sizeof(ids) / sizeof(*ids); k++)
                         if (*ids[k] != SET_NONE)
                                 *ids[k] = pool_intern(pool, pool_get(state->pool, *ids[k]));
@@ -163,18 +167,42 @@ static json_t *set_to_json(const Texts *texts, SetId id) {
 }
 
 static json_t *thread_to_json(const Texts *texts, const ThreadState *t) {
-        return json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:b, s:i}",
-                         "uuid", t->thread.uuid, "pid", t->thread.pid,
-                         "process_start", (json_int_t)t->thread.process_start_ticks,
-                         "tid", t->thread.tid, "thread_start", (json_int_t)t->thread.thread_start_ticks,
-                         "vcpu", (int)t->thread.number,
-                         "before", set_to_json(texts, t->before),
-                         "range_before", set_to_json(texts, t->range_before),
-                         "range_then", set_to_json(texts, t->range_then),
-                         "written", set_to_json(texts, t->written),
-                         "intended", set_to_json(texts, t->intended),
-                         "home", (int)t->home, "held", t->held, "layered", t->layered,
-                         "intended_home", (int)t->intended_home);
+        json_t *json =
+                json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:b, s:i}", "uuid",
+                          t->thread.uuid, "pid", t->thread.pid, "process_start",
+                          (json_int_t)t->thread.process_start_ticks, "tid", t->thread.tid, "thread_start",
+                          (json_int_t)t->thread.thread_start_ticks, "vcpu", (int)t->thread.number, "before",
+                          set_to_json(texts, t->before), "range_before", set_to_json(texts, t->range_before),
+                          "range_then", set_to_json(texts, t->range_then), "written",
+                          set_to_json(texts, t->written), "intended", set_to_json(texts, t->intended), "home",
+                          (int)t->home, "held", t->held, "layered", t->layered, "intended_home", (int)t->intended_home);
+
+        if (json && t->way != TIDAL_NONE &&
+            (json_object_set_new(json, "preferred_way", json_integer(t->way)) < 0 ||
+             json_object_set_new(json, "preferred_before", set_to_json(texts, t->preferred_before)) < 0)) {
+                json_decref(json);
+                return NULL;
+        }
+        return json;
+}
+
+static json_t *values_to_json(const TidalValues *values) {
+        return json_pack("{s:i, s:i}", "threshold", values->threshold, "task_group", values->task_group);
+}
+
+/* 0 or -EBADMSG. */
+static int values_from_json(json_t *json, TidalValues *ret) {
+        TidalValues values;
+
+        if (!json)
+                return 0; /* written by a version that did not know of them */
+        if (json_unpack(json, "{s:i, s:i}", "threshold", &values.threshold, "task_group",
+                        &values.task_group) < 0 ||
+            values.threshold < -1 || values.threshold > 100 || values.task_group < -1 ||
+            values.task_group > 1)
+                return -EBADMSG;
+        *ret = values;
+        return 0;
 }
 
 static json_t *state_to_json(const State *state) {
@@ -189,8 +217,10 @@ static json_t *state_to_json(const State *state) {
         for (unsigned i = 0; i < state->n_threads; i++)
                 if (json_array_append_new(threads, thread_to_json(&texts, &state->thread[i])) < 0)
                         return NULL;
-        return json_pack("{s:i, s:s, s:b, s:s, s:O}", "version", STATE_VERSION, "boot_id", state->boot_id,
-                         "paused", state->paused, "cpus_seen", cpus_seen, "threads", threads);
+        return json_pack("{s:i, s:s, s:b, s:s, s:o, s:o, s:O}", "version", STATE_VERSION, "boot_id",
+                         state->boot_id, "paused", state->paused, "cpus_seen", cpus_seen, "values_before",
+                         values_to_json(&state->values_before), "values_written",
+                         values_to_json(&state->values_written), "threads", threads);
 }
 
 static int write_all(int fd, const char *text, size_t length) {
@@ -249,18 +279,21 @@ static int thread_from_json(State *state, json_t *json) {
         json_t *before, *range_before, *range_then, *written, *intended;
         json_int_t process_start, thread_start;
         const char *uuid;
-        int number, home, held = 0, layered = 0, intended_home = -1;
+        json_t *preferred_before = NULL;
+        int number, home, held = 0, layered = 0, intended_home = -1, way = TIDAL_NONE;
 
-        if (json_unpack(json, "{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s?b, s?b, s?i}", "uuid", &uuid,
-                        "pid", &t.thread.pid, "process_start", &process_start, "tid", &t.thread.tid,
-                        "thread_start", &thread_start, "vcpu", &number, "before", &before,
+        if (json_unpack(json,
+                        "{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s?b, s?b, s?i, s?i, s?o}",
+                        "uuid", &uuid, "pid", &t.thread.pid, "process_start", &process_start, "tid",
+                        &t.thread.tid, "thread_start", &thread_start, "vcpu", &number, "before", &before,
                         "range_before", &range_before, "range_then", &range_then, "written", &written,
-                        "intended", &intended, "home", &home, "held", &held, "layered", &layered, "intended_home",
-                        &intended_home) < 0)
+                        "intended", &intended, "home", &home, "held", &held, "layered", &layered,
+                        "intended_home", &intended_home, "preferred_way", &way, "preferred_before", &preferred_before) < 0)
                 return -EBADMSG;
         if (strlen(uuid) >= sizeof(t.thread.uuid) || t.thread.pid <= 0 || t.thread.tid <= 0 ||
             process_start < 0 || thread_start < 0 || number < 0 || number > UINT16_MAX || home < -1 ||
-            home >= CPUS_MAX || intended_home < -1 || intended_home >= CPUS_MAX)
+            home >= CPUS_MAX || intended_home < -1 || intended_home >= CPUS_MAX || way < TIDAL_NONE ||
+            way > TIDAL_CGROUP)
                 return -EBADMSG;
         strcpy(t.thread.uuid, uuid);
         t.thread.process_start_ticks = (uint64_t)process_start;
@@ -270,10 +303,14 @@ static int thread_from_json(State *state, json_t *json) {
         t.held = held && home >= 0;
         t.layered = layered && home >= 0;
         t.intended_home = (int16_t)intended_home;
+        t.way = (TidalWay)way;
+        t.prefers = -1;
         if (set_from_json(state, before, &t.before) < 0 ||
             set_from_json(state, range_before, &t.range_before) < 0 ||
             set_from_json(state, range_then, &t.range_then) < 0 ||
-            set_from_json(state, written, &t.written) < 0 || set_from_json(state, intended, &t.intended) < 0)
+            set_from_json(state, written, &t.written) < 0 ||
+            set_from_json(state, intended, &t.intended) < 0 ||
+            (preferred_before && set_from_json(state, preferred_before, &t.preferred_before) < 0))
                 return -EBADMSG;
         ThreadState *entry = state_get(state, &t.thread);
         if (!entry)
@@ -285,18 +322,22 @@ static int thread_from_json(State *state, json_t *json) {
 /* Fills state from the file's JSON; 0, 1 (another boot), -EBADMSG or -ENOMEM. */
 static int state_from_json(State *state, json_t *json, const char *boot_id) {
         const char *file_boot_id, *cpus_seen;
-        json_t *threads, *thread;
+        json_t *threads, *thread, *values_before = NULL, *values_written = NULL;
         int version, paused;
         size_t i;
 
-        if (json_unpack(json, "{s:i, s:s, s:b, s:s, s:o}", "version", &version, "boot_id", &file_boot_id,
-                        "paused", &paused, "cpus_seen", &cpus_seen, "threads", &threads) < 0)
+        if (json_unpack(json, "{s:i, s:s, s:b, s:s, s:o, s?o, s?o}", "version", &version, "boot_id",
+                        &file_boot_id, "paused", &paused, "cpus_seen", &cpus_seen, "threads", &threads,
+                        "values_before", &values_before, "values_written", &values_written) < 0)
                 return -EBADMSG;
         if (version != STATE_VERSION || !json_is_array(threads) || json_array_size(threads) > VCPUS_MAX ||
             cpulist_parse(cpus_seen, &state->cpus_seen) < 0)
                 return -EBADMSG;
         if (strcmp(file_boot_id, boot_id) != 0)
                 return 1;
+        if (values_from_json(values_before, &state->values_before) < 0 ||
+            values_from_json(values_written, &state->values_written) < 0)
+                return -EBADMSG;
         state->paused = paused;
         json_array_foreach(threads, i, thread) {
                 int r = thread_from_json(state, thread);
@@ -309,6 +350,7 @@ static int state_from_json(State *state, json_t *json, const char *boot_id) {
 static void state_clear(State *state) {
         state->n_threads = 0;
         state->paused = false;
+        state->values_before = state->values_written = values_none;
         cpuset_clear(&state->cpus_seen);
         pool_clear(state->pool);
 }

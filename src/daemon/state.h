@@ -29,6 +29,9 @@ typedef struct ThreadState {
         bool held;          /* written is what its policy holds for that home, not the home alone */
         bool layered;       /* home is not its own: it lives there in a layer */
         int16_t intended_home; /* the same of intended: its home; -1: intended is the home alone, or no home */
+        TidalWay way;       /* how we wrote its preferred set; TIDAL_NONE: we did not */
+        SetId preferred_before; /* that set before us; SET_NONE: empty */
+        int16_t prefers;    /* not saved, while way is set: the one CPU that it prefers; -1: none, -2: others */
         uint8_t drift;      /* not saved */
         int64_t drift_at_ns; /* not saved */
         bool seen;          /* not saved: the round under way has met the thread */
@@ -38,6 +41,7 @@ typedef struct State {
         char boot_id[VM_UUID_SIZE];
         bool paused;
         CpuSet cpus_seen;   /* CPUs online at the first start in this boot; empty: not known */
+        TidalValues values_before, values_written; /* host-wide, of what we changed; -1: we did not */
         unsigned n_threads, capacity;
         ThreadState *thread; /* sorted by thread id */
         CpuSetPool *pool;   /* of the sets above */

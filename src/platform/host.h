@@ -34,6 +34,30 @@ typedef struct ThreadSample {
         uint16_t wait_permille; /* runnable, but waiting */
 } ThreadSample;
 
+/* How a thread's preferred set is reached on a kernel that has such: see platform/tidal.h. */
+typedef enum TidalWay { TIDAL_NONE, TIDAL_THREAD, TIDAL_CGROUP } TidalWay;
+
+/* Host-wide values of that kernel; -1: not known, or not to be touched. */
+typedef struct TidalValues {
+        int threshold;  /* percent, sched_util_low_pct */
+        int task_group; /* 1: a task group's own use counts; 0: the CPU's */
+} TidalValues;
+
+/* What is asked of such a kernel alone. */
+typedef struct TidalOps {
+        /* The thread may run on allowed and prefers preferred; nothing where that is
+         * no proper part of allowed. *ret_mask as for write_mask. */
+        WriteStatus (*bind)(void *self, const ThreadRef *thread, TidalWay way, const CpuSet *allowed,
+                            const CpuSet *preferred, CpuSet *ret_mask);
+        /* Nothing is preferred any more. A thread that prefers nothing is not written. */
+        WriteStatus (*release)(void *self, const ThreadRef *thread, TidalWay way);
+        /* What the thread prefers; empty: nothing. 0 or -errno. */
+        int (*read_preferred)(void *self, const ThreadRef *thread, TidalWay way, CpuSet *ret);
+        void (*read_values)(void *self, TidalValues *ret);
+        /* Writes the values that are not -1. 0 or the first -errno. */
+        int (*write_values)(void *self, const TidalValues *wanted);
+} TidalOps;
+
 typedef struct HostOps {
         /* The host's topology now. 0; or -errno and *ret_why. */
         int (*read_topology)(void *self, ClusterLevel level, Topology *ret, char ret_why[256]);
@@ -56,6 +80,7 @@ typedef struct HostOps {
         /* Samples all followed threads, in that order, and the CPUs: see
          * platform/sampler.h. 0 or -errno. */
         int (*sample)(void *self, ThreadSample *ret, DynamicCpus *ret_cpus);
+        const TidalOps *tidal; /* NULL: this host never has such a kernel */
 } HostOps;
 
 typedef struct Host {

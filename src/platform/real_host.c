@@ -15,6 +15,7 @@
 
 #include "platform/affinity.h"
 #include "platform/files.h"
+#include "platform/tidal.h"
 #include "platform/topology_hwloc.h"
 #include "util/cleanup.h"
 #include "util/cpulist.h"
@@ -197,7 +198,35 @@ static int door_sample(void *self, ThreadSample *ret, DynamicCpus *ret_cpus) {
         return host->sampler ? sampler_pass(host->sampler, door_now_ns(self), ret, ret_cpus) : -ENODATA;
 }
 
+static WriteStatus door_bind(void *self, const ThreadRef *thread, TidalWay way, const CpuSet *allowed,
+                             const CpuSet *preferred, CpuSet *ret_mask) {
+        return tidal_bind(self, thread, way, allowed, preferred, ret_mask);
+}
+
+static WriteStatus door_release(void *self, const ThreadRef *thread, TidalWay way) {
+        return tidal_release(self, thread, way);
+}
+
+static int door_read_preferred(void *self, const ThreadRef *thread, TidalWay way, CpuSet *ret) {
+        return tidal_preferred_read(self, thread, way, ret);
+}
+
+static void door_read_values(void *self, TidalValues *ret) {
+        tidal_values_read(self, ret);
+}
+
+static int door_write_values(void *self, const TidalValues *wanted) {
+        return tidal_values_write(self, wanted);
+}
+
 Host real_host_door(RealHost *host) {
+        static const TidalOps tidal = {
+                .bind = door_bind,
+                .release = door_release,
+                .read_preferred = door_read_preferred,
+                .read_values = door_read_values,
+                .write_values = door_write_values,
+        };
         static const HostOps ops = {
                 .read_topology = door_read_topology,
                 .read_online = door_read_online,
@@ -207,6 +236,7 @@ Host real_host_door(RealHost *host) {
                 .now_ns = door_now_ns,
                 .follow = door_follow,
                 .sample = door_sample,
+                .tidal = &tidal,
         };
         Host door = {.ops = &ops, .self = host};
 

@@ -33,6 +33,7 @@
 #include "util/cpulist.h"
 
 #define THRESHOLD "proc/sys/kernel/sched_util_low_pct"
+#define MIDR "sys/devices/system/cpu/cpu0/regs/identification/midr_el1"
 #define THREAD_FILE "preferred_cpuset"
 #define GROUP_FILE "cpuset.preferred_cpus"
 
@@ -61,6 +62,14 @@ static bool booted_with(const RealHost *host, const char *word) {
         AUTO_FREE char *text = malloc(CMDLINE_SIZE);
 
         return text && file_read_at(host->root_fd, "proc/cmdline", text, CMDLINE_SIZE) >= 0 && has_word(text, word);
+}
+
+/* Whether the first CPU says that HiSilicon made it. */
+static bool is_hisilicon(const RealHost *host) {
+        char text[32];
+
+        return file_read_at(host->root_fd, MIDR, text, sizeof(text)) > 0 &&
+               ((strtoull(text, NULL, 16) >> 24) & 0xff) == 0x48;
 }
 
 /* The thread's directory, if it is that vCPU's; -ESRCH otherwise. */
@@ -182,7 +191,7 @@ static WriteStatus prefer(int fd, const char *name, const CpuSet *preferred) {
 }
 
 WriteStatus tidal_bind(RealHost *host, const ThreadRef *thread, TidalWay way, const CpuSet *allowed,
-                       const CpuSet *preferred) {
+                       const CpuSet *preferred, CpuSet *ret_mask) {
         AUTO_CLOSE int fd = -1;
         CpuSet want = {}, now, mask;
         const char *name;
@@ -197,12 +206,14 @@ WriteStatus tidal_bind(RealHost *host, const ThreadRef *thread, TidalWay way, co
                 return status_of(r);
         if (is_proper_part(preferred, allowed))
                 want = *preferred;
-        if (cpuset_equal(&mask, allowed) && cpuset_equal(&now, &want))
+        if (cpuset_equal(&mask, allowed) && cpuset_equal(&now, &want)) {
+                *ret_mask = mask;
                 return WRITE_OK;
+        }
         r = file_write_at(fd, name, "\n");
         if (r < 0)
                 return status_of(r);
-        status = affinity_write_checked(host, thread, allowed, &mask);
+        status = affinity_write_checked(host, thread, allowed, ret_mask);
         if (status != WRITE_OK || cpuset_is_empty(&want))
                 return status;
         return prefer(fd, name, &want);
@@ -219,6 +230,14 @@ WriteStatus tidal_release(RealHost *host, const ThreadRef *thread, TidalWay way)
         if (r == 0 && !cpuset_is_empty(&now))
                 r = file_write_at(fd, name, "\n");
         return status_of(r);
+}
+
+int tidal_preferred_read(const RealHost *host, const ThreadRef *thread, TidalWay way, CpuSet *ret) {
+        AUTO_CLOSE int fd = -1;
+        const char *name;
+        int r = open_way(host, thread, way, &fd, &name);
+
+        return r < 0 ? r : preferred_read(fd, name, ret);
 }
 
 /* The name and text of the scheduler's feature file; -ENOENT: there is none. */
@@ -303,6 +322,14 @@ static bool has_own_group(const RealHost *host, const ThreadRef *example) {
                cgroup_cpu_group(text, path, sizeof(path)) == 0 && is_vcpu_group(path, example->number);
 }
 
+/* Whether the thread has CAP_DAC_OVERRIDE: our own file, unlike others', may be
+ * written without. What does not say is taken to have it. */
+static bool overrides_owners(int task_fd) {
+        char text[64];
+
+        return task_status_field(task_fd, "CapEff", text, sizeof(text)) < 0 || (strtoull(text, NULL, 16) & 2);
+}
+
 static void say(TidalProbe *probe, const char *text) {
         snprintf(probe->why, sizeof(probe->why), "%s", text);
 }
@@ -312,14 +339,15 @@ void tidal_probe(const RealHost *host, const ThreadRef *example, TidalProbe *ret
         const char *name = NULL;
         TidalWay way = find_way(host, example, &fd, &name);
 
-        *ret = (TidalProbe){.tlbi_limited = booted_with(host, "kvm-arm.dvmbm_enabled=1"),
+        *ret = (TidalProbe){.kunpeng = is_hisilicon(host),
+                            .tlbi_limited = booted_with(host, "kvm-arm.dvmbm_enabled=1"),
                             .own_group = has_own_group(host, example)};
         tidal_values_read(host, &ret->values);
         if (way == TIDAL_NONE)
                 say(ret, "this kernel has no preferred_cpuset");
         else if (!booted_with(host, "dynamic_affinity=enable"))
                 say(ret, "the kernel has preferred_cpuset, but it is off: boot with dynamic_affinity=enable");
-        else if (faccessat(fd, name, W_OK, AT_EACCESS) < 0)
+        else if (faccessat(fd, name, W_OK, AT_EACCESS) < 0 || (!example && !overrides_owners(fd)))
                 say(ret, "preferred_cpuset may not be written: the daemon needs CAP_DAC_OVERRIDE");
         else {
                 ret->way = way;

@@ -11,17 +11,10 @@
 
 typedef struct RealHost RealHost;
 
-typedef enum TidalWay { TIDAL_NONE, TIDAL_THREAD, TIDAL_CGROUP } TidalWay;
-
-/* Host-wide values of that kernel; -1: not known, or not to be touched. */
-typedef struct TidalValues {
-        int threshold;  /* percent, sched_util_low_pct */
-        int task_group; /* 1: a task group's own use counts; 0: the CPU's */
-} TidalValues;
-
 typedef struct TidalProbe {
         TidalWay way;        /* TIDAL_NONE: can not be used */
         TidalValues values;
+        bool kunpeng;        /* the first CPU is HiSilicon's */
         bool tlbi_limited;   /* kvm-arm.dvmbm_enabled=1 was booted */
         bool own_group;      /* the vCPU that was looked at has a cpu cgroup of its own */
         char why[256];       /* why it can not be used, or what to know when it can */
@@ -36,13 +29,17 @@ void tidal_probe(const RealHost *host, const ThreadRef *example, TidalProbe *ret
  * preferred, then the allowed set is written, then the preferred one, and it is
  * read back. A preferred set that is not a proper part of allowed prefers
  * nothing, which is what the kernel would make of it. A thread that has both
- * already is not written.
+ * already is not written. *ret_mask is the mask found afterwards (untouched when
+ * none was written).
  */
 WriteStatus tidal_bind(RealHost *host, const ThreadRef *thread, TidalWay way, const CpuSet *allowed,
-                       const CpuSet *preferred);
+                       const CpuSet *preferred, CpuSet *ret_mask);
 
 /* Nothing is preferred any more. */
 WriteStatus tidal_release(RealHost *host, const ThreadRef *thread, TidalWay way);
+
+/* What the thread prefers now; empty: nothing. 0 or -errno. */
+int tidal_preferred_read(const RealHost *host, const ThreadRef *thread, TidalWay way, CpuSet *ret);
 
 /* What is in force now. Values that can not be read are -1. */
 void tidal_values_read(const RealHost *host, TidalValues *ret);

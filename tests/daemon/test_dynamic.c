@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/backend.h"
 #include "daemon/dynamic_loop.h"
 #include "model_host.h"
 
@@ -501,18 +502,18 @@ static void test_check(void **state) {
         Place *place = *state;
         char why[SETTINGS_WHY_SIZE] = "";
 
-        assert_int_equal(dynamic_check(&place->settings, "", why), 0);
-        assert_int_equal(dynamic_check(&place->settings, "/nonexistent", why), 1);
-        assert_non_null(strstr(why, "/proc/stat"));
+        assert_int_equal(backend_check(&place->settings, "", why), 0);
+        assert_int_equal(backend_check(&place->settings, "/nonexistent", why), 1);
+        assert_non_null(strstr(why, "can not be checked"));
         place->settings.emulate = false;
-        assert_int_equal(dynamic_check(&place->settings, "", why), 1);
+        assert_int_equal(backend_check(&place->settings, "", why), 1);
         assert_non_null(strstr(why, "emulate = never"));
         place->settings.sched = SCHED_CLUSTER;
-        assert_int_equal(dynamic_check(&place->settings, "/nonexistent", why), 0);
+        assert_int_equal(backend_check(&place->settings, "/nonexistent", why), 0);
         place->settings.n_rules = 1;
         place->settings.rule[0].has_sched = true;
         place->settings.rule[0].policy.sched = SCHED_DYNAMIC;
-        assert_int_equal(dynamic_check(&place->settings, "", why), 1);
+        assert_int_equal(backend_check(&place->settings, "", why), 1);
 }
 
 int main(void) {

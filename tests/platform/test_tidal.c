@@ -26,6 +26,7 @@ static struct {
         char *tree;
         RealHost *host;
         CpuSet allowed, preferred;
+        CpuSet found;       /* the mask that the last binding found */
         char log[LOG_SIZE]; /* "file=text;" of every write, newlines as '|' */
         int error;          /* -errno of the next file writes */
         WriteStatus mask_status;
@@ -144,7 +145,7 @@ static int teardown(void **state) {
 static WriteStatus bind_to(const char *allowed, const char *preferred) {
         CpuSet a = cpus(allowed), p = cpus(preferred);
 
-        return tidal_bind(kernel.host, &vcpu0, TIDAL_THREAD, &a, &p);
+        return tidal_bind(kernel.host, &vcpu0, TIDAL_THREAD, &a, &p, &kernel.found);
 }
 
 static void test_order_of_writes(void **state) {
@@ -194,10 +195,10 @@ static void test_errors(void **state) {
         kernel.error = 0;
         kernel.log[0] = '\0';
         other.thread_start_ticks++;
-        assert_int_equal(tidal_bind(kernel.host, &other, TIDAL_THREAD, &a, &p), WRITE_STALE);
+        assert_int_equal(tidal_bind(kernel.host, &other, TIDAL_THREAD, &a, &p, &kernel.found), WRITE_STALE);
         other = vcpu0;
         other.number = 1;
-        assert_int_equal(tidal_bind(kernel.host, &other, TIDAL_THREAD, &a, &p), WRITE_STALE);
+        assert_int_equal(tidal_bind(kernel.host, &other, TIDAL_THREAD, &a, &p, &kernel.found), WRITE_STALE);
         kernel.mask_status = WRITE_DENIED;
         assert_int_equal(bind_to("2-5", "3"), WRITE_DENIED);
         assert_string_equal(kernel.log, "preferred_cpuset=|;mask=2,3,4,5;");
@@ -212,7 +213,7 @@ static void test_group_file(void **state) {
         tree_write(kernel.tree, "cg/cpuset/machine/qemu-1-a.libvirt-qemu/vcpu0/cpuset.preferred_cpus", "\n");
         tidal_probe(kernel.host, &vcpu0, &probe);
         assert_int_equal(probe.way, TIDAL_CGROUP);
-        assert_int_equal(tidal_bind(kernel.host, &vcpu0, TIDAL_CGROUP, &a, &p), WRITE_OK);
+        assert_int_equal(tidal_bind(kernel.host, &vcpu0, TIDAL_CGROUP, &a, &p, &kernel.found), WRITE_OK);
         assert_string_equal(kernel.log,
                             "cpuset.preferred_cpus=|;mask=2,3,4,5;cpuset.preferred_cpus=3|;");
 }
@@ -265,6 +266,18 @@ static void test_probe_of_ourselves(void **state) {
         tree_write(kernel.tree, "proc/thread-self/preferred_cpuset", "\n");
         tidal_probe(kernel.host, NULL, &probe);
         assert_int_equal(probe.way, TIDAL_THREAD);
+        /* Our own file may be written; others' may not, with CAP_SYS_NICE alone. */
+        tree_write(kernel.tree, "proc/thread-self/status", "Name:\tvas\nCapEff:\t0000000000800000\n");
+        tidal_probe(kernel.host, NULL, &probe);
+        assert_int_equal(probe.way, TIDAL_NONE);
+        assert_non_null(strstr(probe.why, "CAP_DAC_OVERRIDE"));
+        tree_write(kernel.tree, "proc/thread-self/status", "Name:\tvas\nCapEff:\t0000000000800002\n");
+        tidal_probe(kernel.host, NULL, &probe);
+        assert_int_equal(probe.way, TIDAL_THREAD);
+        assert_false(probe.kunpeng);
+        tree_write(kernel.tree, "sys/devices/system/cpu/cpu0/regs/identification/midr_el1", "0x00000000481fd010\n");
+        tidal_probe(kernel.host, NULL, &probe);
+        assert_true(probe.kunpeng);
 }
 
 static void test_switch_is_explained(void **state) {
