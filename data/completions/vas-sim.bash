@@ -10,12 +10,13 @@ _vas_sim() {
 	--policy) words="planner random first-fit best-fit k8s-uncore nova vsched vsched-any all" ;;
 	--smt) words="auto true false own-cores" ;;
 	--layout) words="auto pack spread" ;;
+	--sched-policy) words="static dynamic cluster" ;;
 	--memory) words="none first-touch" ;;
 	--cluster-level) words="auto cluster l3 numa package" ;;
 	--generate) words="azure huawei odd swing" ;;
-	--budget | --cool-down | --faults | --occupancy | --events | --seed) return ;;
+	--budget | --cool-down | --faults | --occupancy | --events | --seed | --overcommit-layers) return ;;
 	*) words="--topology --cluster-level --trace --snapshot --policy --budget --cool-down --smt --layout --memory --ticks
-		--faults --json --svg --watch --generate --occupancy --events --seed --help --version" ;;
+		--sched-policy --overcommit-layers --faults --json --svg --watch --generate --occupancy --events --seed --help --version" ;;
 	esac
 	local IFS=$' \t\n'
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -9,6 +9,8 @@
 
 #include "sim/audit.h"
 
+#include "sim/layers.h"
+
 #include <string.h>
 
 typedef struct Audit {
@@ -58,6 +60,8 @@ static int check_target(Audit *audit, uint32_t vcpu) {
                 return 0;
         if (cpuset_single(set_of(audit, audit->mask[vcpu])) != target->cpu)
                 return complain(audit->why, "vCPU %u owns CPU %d, which its mask does not say", vcpu, target->cpu);
+        if (audit->plan->verdict[audit->snapshot->vcpu[vcpu].vm].kind == VERDICT_LAYERED && !is_pinned(audit, vcpu))
+                return 0; /* it owns nothing: see layers_audit */
         audit->owners[target->cpu]++;
         audit->pinned[target->cpu] += is_pinned(audit, vcpu);
         return 0;
@@ -129,6 +133,8 @@ int audit_plan(const Topology *topology, const Snapshot *snapshot, const Policy 
                 r = check_target(&audit, i);
         if (r == 0)
                 r = check_owners(&audit);
+        if (r == 0)
+                r = layers_audit(topology, snapshot, policy, plan, ret_why);
         for (uint32_t i = 0; i < snapshot->n_vms && r == 0; i++)
                 r = check_verdict(&audit, i);
         return r;

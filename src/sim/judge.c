@@ -109,6 +109,7 @@ static unsigned owners_note(Judge *judge, const Model *model, const Policy *poli
         memset(judge->owner, 0, sizeof(judge->owner));
         memset(judge->n_owners, 0, sizeof(judge->n_owners));
         memset(judge->n_pinned, 0, sizeof(judge->n_pinned));
+        memset(judge->n_sharing, 0, sizeof(judge->n_sharing));
         for (uint32_t i = 0; i < model->host->n_vcpus; i++) {
                 const Vcpu *vcpu = &model->host->vcpu[i];
                 int cpu = model_own_cpu(model, i);
@@ -126,6 +127,8 @@ static unsigned owners_note(Judge *judge, const Model *model, const Policy *poli
                 judge->owner[slot] = model->vm[vcpu->vm].serial + 1;
                 judge->n_owners[slot] += judge->n_owners[slot] < UINT8_MAX;
                 judge->n_pinned[slot] += pinned && judge->n_pinned[slot] < UINT8_MAX;
+                judge->n_sharing[slot] += !pinned && judge->n_sharing[slot] < UINT8_MAX &&
+                                          model->host->vm[vcpu->vm].policy.sched != SCHED_STATIC;
         }
         return outside;
 }
@@ -182,20 +185,26 @@ static void allowed_set(const Model *model, const Policy *policy, uint32_t index
                         cpuset_add(ret, (unsigned)cpu);
 }
 
+unsigned judge_minimum(Model *model, const Policy *policy, uint32_t index) {
+        CpuSet allowed;
+
+        if (!model->vm[index].min_clusters) {
+                allowed_set(model, policy, index, &allowed);
+                vm_minimum(model, index, &allowed);
+        }
+        return model->vm[index].min_clusters;
+}
+
 /* Judges one VM; true: it is exclusively placed. */
 static bool judge_vm(const Judge *judge, Model *model, const Policy *policy, const uint8_t *threads_regime,
                      uint32_t index, Judgement *ret) {
         ModelVm *extra = &model->vm[index];
-        CpuSet allowed;
         Span span = vm_span(judge, model, index);
 
         extra->above = !span.exclusive;
         if (!span.exclusive)
                 return false;
-        if (!extra->min_clusters) {
-                allowed_set(model, policy, index, &allowed);
-                vm_minimum(model, index, &allowed);
-        }
+        judge_minimum(model, policy, index);
         bool cores = span.spread && threads_regime && !threads_regime[span.first_node];
         unsigned minimum = cores ? extra->min_clusters_cores : extra->min_clusters;
         ret->minima += minimum;
@@ -259,6 +268,11 @@ static void judge_moves(const Judge *judge, Model *model, const bool *placed, Ju
         }
 }
 
+/* Whether all that live on the slot may do so together. */
+static bool may_share(const Judge *judge, const Policy *policy, unsigned slot) {
+        return judge->n_owners[slot] == judge->n_sharing[slot] && judge->n_owners[slot] <= policy->overcommit_layers;
+}
+
 void judge_host(Judge *judge, Model *model, const Policy *policy, const uint8_t *threads_regime,
                 Judgement *ret) {
         Judgement sum = {.vms = model->host->n_vms, .vcpus = model->host->n_vcpus};
@@ -267,7 +281,8 @@ void judge_host(Judge *judge, Model *model, const Policy *policy, const uint8_t 
         sum.violations = owners_note(judge, model, policy);
         for (unsigned slot = 0; slot < model->topology->n_cpus; slot++) {
                 sum.owned_cpus += judge->n_owners[slot] > 0;
-                sum.violations += judge->n_owners[slot] > 1 && judge->n_owners[slot] > judge->n_pinned[slot];
+                sum.violations += judge->n_owners[slot] > 1 && judge->n_owners[slot] > judge->n_pinned[slot] &&
+                                  !may_share(judge, policy, slot);
         }
         for (uint32_t i = 0; i < model->host->n_vms; i++) {
                 placed[i] = judge_vm(judge, model, policy, threads_regime, i, &sum);

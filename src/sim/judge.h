@@ -27,7 +27,11 @@ typedef struct Judge {
         uint32_t owner[CPUS_MAX];        /* by slot: serial + 1 of the VM that owns it; 0: nobody */
         uint32_t owner_before[CPUS_MAX];
         uint8_t n_owners[CPUS_MAX], n_pinned[CPUS_MAX]; /* vCPUs by slot, counted to 255 */
+        uint8_t n_sharing[CPUS_MAX]; /* of these: by policy ready to share it with others */
 } Judge;
+
+/* The fewest clusters for the VM, in threads. */
+unsigned judge_minimum(Model *model, const Policy *policy, uint32_t vm);
 
 /* Judges the host. threads_regime: by node index, whether threads count (else
  * cores) for a VM's minimum; NULL: threads everywhere. */

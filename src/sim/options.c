@@ -30,6 +30,8 @@ const char options_help[] =
         "  --cool-down SECONDS  how long a moved VM is left alone, in the trace's time (30)\n"
         "  --smt MODE           auto|true|false|own-cores (auto)\n"
         "  --layout MODE        auto|pack|spread (auto)\n"
+        "  --sched-policy P     static|dynamic|cluster (static): the last two share CPUs in layers\n"
+        "  --overcommit-layers N  so many vCPUs on a CPU, at most (6)\n"
         "  --memory MODE        none: VMs may change nodes (the default); first-touch: memory stays where\n"
         "                       the VM first ran, and the VM with it\n"
         "  --ticks              also rounds every 5 s and credits by time, as the daemon has them\n"
@@ -43,7 +45,7 @@ const char options_help[] =
         "\n"
         "Writing traces:\n"
         "  --generate MIX       azure|huawei|odd|swing, to standard output\n"
-        "  --occupancy P        percent of the host's CPUs to fill (85)\n"
+        "  --occupancy P        percent of the host's CPUs to fill (85), up to 600\n"
         "  --events N           how many arrivals and departures (8000)\n"
         "  --seed N             another seed, another trace (1); also seeds faults and --policy random\n"
         "\n"
@@ -159,6 +161,8 @@ enum {
         OPT_COOL_DOWN,
         OPT_SMT,
         OPT_LAYOUT,
+        OPT_SCHED,
+        OPT_LAYERS,
         OPT_MEMORY,
         OPT_TICKS,
         OPT_FAULTS,
@@ -181,6 +185,8 @@ static const struct option long_options[] = {
         {"cool-down", required_argument, NULL, OPT_COOL_DOWN},
         {"smt", required_argument, NULL, OPT_SMT},
         {"layout", required_argument, NULL, OPT_LAYOUT},
+        {"sched-policy", required_argument, NULL, OPT_SCHED},
+        {"overcommit-layers", required_argument, NULL, OPT_LAYERS},
         {"memory", required_argument, NULL, OPT_MEMORY},
         {"ticks", no_argument, NULL, OPT_TICKS},
         {"faults", required_argument, NULL, OPT_FAULTS},
@@ -211,7 +217,11 @@ static int take_numeric(int option, Options *options, Complaint *why) {
                 options->cool_down_s = (int32_t)value;
                 return r;
         case OPT_OCCUPANCY:
-                return take_number("occupancy", optarg, 1, 100, &options->occupancy_pct, why);
+                return take_number("occupancy", optarg, 1, 600, &options->occupancy_pct, why);
+        case OPT_LAYERS:
+                r = take_number("overcommit-layers", optarg, 1, 100, &value, why);
+                options->overcommit_layers = (uint8_t)value;
+                return r;
         case OPT_EVENTS:
                 r = take_number("events", optarg, 1, 10000000, &value, why);
                 options->n_events = (uint32_t)value;
@@ -245,6 +255,9 @@ static int take_option(int option, Options *options, Complaint *why) {
         case OPT_LAYOUT:
                 return layout_parse(optarg, &options->layout) < 0
                                ? refuse(why, "layout", optarg, "auto, pack or spread") : 0;
+        case OPT_SCHED:
+                return sched_parse(optarg, &options->sched) < 0
+                               ? refuse(why, "sched-policy", optarg, "static, dynamic or cluster") : 0;
         case OPT_MEMORY:
                 return take_memory(optarg, &options->first_touch, why);
         case OPT_TICKS:
@@ -287,6 +300,7 @@ int options_parse(int argc, char **argv, Options *ret, Complaint *ret_why) {
                 .n_policies = 1,
                 .budget_milli = 1000,
                 .cool_down_s = 30,
+                .overcommit_layers = 6,
                 .occupancy_pct = 85,
                 .n_events = 8000,
                 .seed = 1,

@@ -45,6 +45,8 @@ typedef struct Options {
         unsigned n_policies;
         Smt smt;
         Layout layout;
+        SchedPolicy sched;
+        uint8_t overcommit_layers;
         int32_t budget_milli;
         int32_t cool_down_s;
         bool first_touch;

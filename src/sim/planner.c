@@ -73,7 +73,7 @@ static bool move_is_due(Planner *planner, const Applying *applying, const Move *
                 return false;
         if (!cpuset_is_subset(pool_get(&model->host->pool, move->mask), pool_get(&model->host->pool, vcpu->cpuset)))
                 return false; /* the kernel would clip it */
-        if (move->to >= 0 && applying->owners[move->to] > 0 && model_own_cpu(model, move->vcpu) != move->to) {
+        if (move->to >= 0 && model->host->vm[vcpu->vm].policy.sched == SCHED_STATIC && applying->owners[move->to] > 0 && model_own_cpu(model, move->vcpu) != move->to) {
                 bool faulty = planner->faults.writes || planner->faults.deaths || planner->faults.ranges;
                 planner->put_off += faulty;
                 planner->findings.overlaps += !faulty;
@@ -89,6 +89,8 @@ static void apply_move(Planner *planner, Applying *applying, const Move *move) {
         if (!move_is_due(planner, applying, move))
                 return;
         planner->writes++;
+        planner->home_moves += model->host->vcpu[move->vcpu].home >= 0 && move->to >= 0 &&
+                               model->host->vcpu[move->vcpu].home != move->to;
         if (random_chance(&planner->random, planner->faults.writes)) {
                 model->host->vcpu[move->vcpu].intended = move->mask;
                 planner->writes_failed++;
@@ -119,6 +121,15 @@ static void fault_range(Planner *planner) {
         planner->range_changes++;
 }
 
+/* What the daemon's state file keeps of homes: whether they are shared. */
+static void note_layers(Planner *planner) {
+        Snapshot *host = planner->model->host;
+
+        for (uint32_t i = 0; i < host->n_vcpus; i++)
+                if (host->vcpu[i].home == planner->plan->target[i].cpu)
+                        host->vcpu[i].layered = planner->plan->verdict[host->vcpu[i].vm].kind == VERDICT_LAYERED;
+}
+
 static void plan_apply(Planner *planner) {
         Model *model = planner->model;
         Applying applying = {.dead = -1};
@@ -130,6 +141,7 @@ static void plan_apply(Planner *planner) {
         owners_count(model, &applying);
         for (uint32_t i = 0; i < planner->plan->n_moves; i++)
                 apply_move(planner, &applying, &planner->plan->move[i]);
+        note_layers(planner);
         if (applying.dead >= 0) {
                 model_destroy(model, (uint32_t)applying.dead);
                 planner->deaths++;

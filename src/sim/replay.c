@@ -38,6 +38,7 @@ static void policy_of(const Options *options, Policy *ret) {
         policy_defaults(ret);
         ret->smt = options->smt;
         ret->layout = options->layout;
+        ret->overcommit_layers = options->overcommit_layers;
         ret->cool_down_ns = (int64_t)options->cool_down_s * SECOND_NS;
         ret->credits_per_event_milli = options->budget_milli;
         ret->burst_milli = BURST_MILLI;
@@ -53,6 +54,7 @@ static int replay_init(Replay *replay) {
         vm_policy_defaults(&model.vm_policy);
         model.vm_policy.smt = options->smt;
         model.vm_policy.layout = options->layout;
+        model.vm_policy.sched = replay->policy == POLICY_PLANNER ? options->sched : SCHED_STATIC;
         model.vm_policy.cross_node = !options->first_touch;
         int r = model_new(replay->topology, &model, &replay->model);
         if (r < 0)
@@ -189,6 +191,9 @@ int replay_step(Replay *replay) {
         }
         judge(replay, judgement);
         stats_add(&replay->stats, judgement, replay->next >= replay->trace->n_events / 10);
+        if (replay->planner && replay->options->sched != SCHED_STATIC &&
+            replay->next >= replay->trace->n_events / 10)
+                layers_add(&replay->layers, replay->model, &replay->planner->policy);
         replay->last_ns = event->time_ns;
         replay->next++;
         return r;

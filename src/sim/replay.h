@@ -4,6 +4,7 @@
 /* A trace against one policy, one event after the other. */
 
 #include "sim/options.h"
+#include "sim/layers.h"
 #include "sim/planner.h"
 #include "sim/rival.h"
 #include "sim/stats.h"
@@ -32,6 +33,7 @@ typedef struct Replay {
         int64_t last_ns;
         Judgement *series;      /* after each event */
         Stats stats;
+        LayerStats layers; /* only where CPUs may be shared */
         Latency latency[TIME_KINDS];
 } Replay;
 

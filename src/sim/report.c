@@ -28,6 +28,34 @@ void report_row(Replay *replay, bool heading, FILE *file) {
                 fprintf(file, " %9s\n", "-");
 }
 
+static double mean(double sum, double n) {
+        return n > 0 ? sum / n : 0;
+}
+
+/* Of the VMs with homes: how many clusters they span beyond their minima. */
+static double layers_excess_pct(const LayerStats *layers) {
+        double excess = (double)layers->clusters - (double)layers->minima;
+
+        return 100 * mean(excess, (double)layers->minima);
+}
+
+static double home_moves(const Replay *replay) {
+        return mean((double)replay->planner->home_moves, replay->next);
+}
+
+static void report_layers(const Replay *replay, FILE *file) {
+        const LayerStats *l = &replay->layers;
+        double events = (double)l->events;
+
+        fprintf(file,
+                "layers: %.2f vCPUs on a CPU on average, at most %u; most less fewest %.2f on average, uneven vCPUs "
+                "%.3f\n"
+                "        %.1f VMs share, %.2f have no home; clusters above the minima %.2f %%; %.3f homes moved an event\n",
+                mean((double)l->heads, (double)l->cpus), l->highest, mean((double)l->spread, events),
+                mean((double)l->uneven, events), mean((double)l->layered, events), mean((double)l->homeless, events),
+                layers_excess_pct(l), home_moves(replay));
+}
+
 void report_notes(Replay *replay, FILE *file) {
         const Planner *planner = replay->planner;
 
@@ -36,6 +64,8 @@ void report_notes(Replay *replay, FILE *file) {
                         policy_name(replay->policy), replay->stats.violations);
         if (!planner)
                 return;
+        if (replay->layers.events > 0)
+                report_layers(replay, file);
         if (planner->findings.bad_plans > 0)
                 fprintf(file, "planner: %" PRIu64 " BAD PLANS, the first: %s\n", planner->findings.bad_plans,
                         planner->findings.first.text);
@@ -77,6 +107,20 @@ static long peak_kib(void) {
         return kib;
 }
 
+static void put_layers(json_t *object, bool *failed, const Replay *replay) {
+        const LayerStats *l = &replay->layers;
+        double events = (double)l->events;
+
+        put(object, failed, "layers_mean", json_real(rounded(mean((double)l->heads, (double)l->cpus))));
+        put(object, failed, "layers_max", json_integer(l->highest));
+        put(object, failed, "layers_spread", json_real(rounded(mean((double)l->spread, events))));
+        put(object, failed, "uneven_vcpus", json_real(rounded(mean((double)l->uneven, events))));
+        put(object, failed, "sharing_vms", json_real(rounded(mean((double)l->layered, events))));
+        put(object, failed, "homeless_vms", json_real(rounded(mean((double)l->homeless, events))));
+        put(object, failed, "home_excess_pct", json_real(rounded(layers_excess_pct(l))));
+        put(object, failed, "home_moves_per_event", json_real(rounded(home_moves(replay))));
+}
+
 static json_t *figures_json(Replay *replay, bool *failed) {
         json_t *object = json_object();
         Latency *latency = replay->latency;
@@ -102,6 +146,8 @@ static json_t *figures_json(Replay *replay, bool *failed) {
                 put(object, failed, "bad_plans", json_integer((json_int_t)replay->planner->findings.bad_plans));
                 put(object, failed, "overlaps", json_integer((json_int_t)replay->planner->findings.overlaps));
         }
+        if (replay->layers.events > 0)
+                put_layers(object, failed, replay);
         put(object, failed, "peak_kib", json_integer(peak_kib()));
         put_latency(object, failed, &latency[TIME_PLACE], "place_p50_ns", "place_p99_ns");
         put_latency(object, failed, &latency[TIME_MAKE_ROOM], "make_room_p50_ns", "make_room_p99_ns");

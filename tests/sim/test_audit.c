@@ -140,6 +140,49 @@ static void finds_a_false_word(void **state) {
         finds("is called placed and owns 0 CPUs of 9");
 }
 
+/* 24 vCPUs that share on the 16 CPUs. */
+static void replan_with_layers(void) {
+        static const PlanRequest request = {.kind = PLAN_ROUND, .vm = -1};
+        PlanWork *work = malloc(plan_work_size());
+
+        model_destroy_all(model);
+        for (uint32_t i = 0; i < 6; i++) {
+                add_vm(10 + i, 0, 15, 4);
+                model->host->vm[i].policy.sched = SCHED_DYNAMIC;
+        }
+        history_clear(&history);
+        plan_make(&topology, model->host, &policy, &history, &request, 0, work, &plan);
+        free(work);
+}
+
+static void judges_layers(void **state) {
+        Complaint why;
+
+        (void)state;
+        replan_with_layers();
+        assert_int_equal(plan.verdict[5].kind, VERDICT_LAYERED);
+        assert_int_equal(audit_plan(&topology, model->host, &policy, &plan, &why), 0);
+        model->host->vm[0].policy.sched = model->host->vm[1].policy.sched = SCHED_STATIC;
+        model->host->vm[2].policy.sched = model->host->vm[3].policy.sched = SCHED_STATIC;
+        finds("which is not to be shared");
+        replan_with_layers();
+        plan.target[23].layer = 2;
+        finds("is in layer 2 of 2");
+        replan_with_layers();
+        policy.overcommit_layers = 1;
+        finds("is in layer 1 of 2");
+        policy.overcommit_layers = 6;
+        for (uint32_t i = 0; i < 2; i++) { /* two move from CPUs with two heads to one that has two */
+                Target *target = &plan.target[20 + i];
+                target->cpu = plan.target[22].cpu;
+                target->mask = plan.target[22].mask;
+                for (uint32_t m = 0; m < plan.n_moves; m++)
+                        if (plan.move[m].vcpu == 20 + i)
+                                plan.move[m].mask = target->mask;
+        }
+        finds("others have two less");
+}
+
 static void finds_a_false_count(void **state) {
         (void)state;
         plan.verdict[0].clusters++;
@@ -156,6 +199,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(finds_a_lost_move, setup, teardown),
                 cmocka_unit_test_setup_teardown(finds_a_cpu_given_twice, setup, teardown),
                 cmocka_unit_test_setup_teardown(finds_a_false_word, setup, teardown),
+                cmocka_unit_test_setup_teardown(judges_layers, setup, teardown),
                 cmocka_unit_test_setup_teardown(finds_a_false_count, setup, teardown),
         };
 

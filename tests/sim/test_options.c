@@ -45,6 +45,10 @@ static void takes_good_ones(void **state) {
         assert_int_equal(o.faults.deaths, 1000);
         assert_int_equal(parse("--trace x --policy all", buffer, sizeof(buffer), &o, &why), 0);
         assert_int_equal(o.n_policies, POLICY_KINDS);
+        assert_int_equal(parse("--trace x --sched-policy cluster --overcommit-layers 3", buffer, sizeof(buffer), &o,
+                               &why), 0);
+        assert_int_equal(o.sched, SCHED_CLUSTER);
+        assert_int_equal(o.overcommit_layers, 3);
         assert_int_equal(parse("--generate swing --topology x --occupancy 50 --seed 9 --events 100", buffer,
                                sizeof(buffer), &o, &why), 0);
         assert_int_equal(o.mix, MIX_SWING);
@@ -67,6 +71,9 @@ static void refuses_bad_ones(void **state) {
                 {"--trace x --budget nan", "--budget: \"nan\" is not"},
                 {"--trace x --smt yes", "--smt: \"yes\" is not auto, true, false or own-cores"},
                 {"--trace x --layout tidy", "--layout: \"tidy\" is not auto, pack or spread"},
+                {"--trace x --sched-policy fair", "--sched-policy: \"fair\" is not static, dynamic or cluster"},
+                {"--trace x --overcommit-layers 0", "--overcommit-layers: \"0\" is not a number from 1 to 100"},
+                {"--generate odd --topology x --occupancy 601", "--occupancy: \"601\" is not"},
                 {"--trace x --memory some", "--memory: \"some\" is not none or first-touch"},
                 {"--trace x --policy best", "--policy: \"best\" is not planner,"},
                 {"--trace x --policy ,", "--policy needs a policy"},
