@@ -97,10 +97,34 @@ static void print_policy(const Ctl *ctl, const json_t *status) {
 static void print_dynamic(const Ctl *ctl, const json_t *dynamic) {
         if (!json_is_object(dynamic))
                 return;
+        const char *backend = get_string(dynamic, "backend");
+        AUTO_FREE char *why = text_clean(get_string(dynamic, "backend_why"));
+        long long vcpus = get_number(dynamic, "vcpus");
+
         label(ctl, "Dynamic");
-        printf("%lld vCPU%s, %lld away; %lld left, %lld moved on, %lld returned\n", get_number(dynamic, "vcpus"),
-               plural(get_number(dynamic, "vcpus")), get_number(dynamic, "away"), get_number(dynamic, "left"),
-               get_number(dynamic, "moved_on"), get_number(dynamic, "returned"));
+        print_clean(backend);
+        printf(", %lld vCPU%s", vcpus, plural(vcpus));
+        if (strcmp(backend, "emulated") == 0)
+                printf(", %lld away; %lld left, %lld moved on, %lld returned", get_number(dynamic, "away"),
+                       get_number(dynamic, "left"), get_number(dynamic, "moved_on"),
+                       get_number(dynamic, "returned"));
+        putchar('\n');
+        print_wrapped(ctl, "          ", why ? why : "");
+}
+
+/* Who hears a guest's TLB invalidations; of interest on such hosts alone. */
+static void print_tlbi(const Ctl *ctl, const json_t *status) {
+        bool limited = get_bool(status, "tlbi_limited");
+        long long changes = get_number(status, "mask_union_changes");
+
+        if (!limited && !get_bool(status, "kunpeng"))
+                return;
+        label(ctl, "TLBI");
+        if (limited)
+                printf("limited to a VM's CPUs (kvm-arm.dvmbm_enabled=1), which changed %lld time%s\n",
+                       changes, plural(changes));
+        else
+                puts("sent to all CPUs (booted without kvm-arm.dvmbm_enabled=1)");
 }
 
 /* "3 SPREAD" for each verdict, folded where the line is full. */
@@ -216,6 +240,7 @@ static void print_status(const Ctl *ctl, const json_t *status) {
         print_libvirt(ctl, json_object_get(status, "libvirt"));
         print_policy(ctl, status);
         print_dynamic(ctl, json_object_get(status, "dynamic"));
+        print_tlbi(ctl, status);
         if (get_number(status, "rounds") > 0) {
                 print_vms(ctl, status);
                 print_spans(ctl, status);

@@ -18,6 +18,9 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
+/* Between two changes of the union of a VM's masks, where each costs a flush. */
+#define TLBI_GAP_NS INT64_C(10000000000)
+
 /* One vCPU that is followed. */
 typedef struct Member {
         ThreadRef thread;
@@ -189,10 +192,22 @@ static int crew_gather(Crew *crew, const Rounds *rounds, const Crew *old) {
         return 0;
 }
 
-static void policy_of(const Settings *settings, DynamicPolicy *ret) {
+static void policy_of(const Settings *settings, bool tlbi_limited, DynamicPolicy *ret) {
         dynamic_policy_defaults(ret);
+        if (tlbi_limited)
+                ret->vm_gap_ns = TLBI_GAP_NS;
         ret->thresh_permille = (uint16_t)(settings->util_thresh * (PERMILLE / 100));
         ret->source = settings->util_source == UTIL_TASKGROUP ? DYNAMIC_TASKGROUP : DYNAMIC_CPU;
+}
+
+/* Dynamic vCPUs that prefer a home: the kernel does the rest. */
+static uint32_t count_dynamic(const Rounds *rounds) {
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; rounds->have_view && i < rounds->snapshot->n_vcpus; i++)
+                n += rounds->snapshot->vm[rounds->snapshot->vcpu[i].vm].policy.sched == SCHED_DYNAMIC &&
+                     rounds->snapshot->vcpu[i].tid > 0 && rounds->plan->target[i].cpu >= 0;
+        return n;
 }
 
 static uint32_t count_away(const Crew *crew) {
@@ -216,9 +231,10 @@ int dynamic_sync(Dynamic *dynamic, bool acting) {
         crew_done(&dynamic->crew);
         dynamic->crew = crew;
         dynamic->round = dynamic->rounds->counters.rounds;
-        dynamic->counters.vcpus = crew.n;
+        dynamic->counters.vcpus =
+                dynamic->rounds->tidal == TIDAL_NONE ? crew.n : count_dynamic(dynamic->rounds);
         dynamic->counters.away = count_away(&crew);
-        policy_of(dynamic->settings, &dynamic->policy);
+        policy_of(dynamic->settings, dynamic->rounds->tlbi_limited, &dynamic->policy);
         if (crew.n == 0)
                 memset(dynamic->work.idle_for, 0, sizeof(dynamic->work.idle_for));
         r = host->ops->follow ? host->ops->follow(host->self, crew.thread, crew.n) : -EOPNOTSUPP;

@@ -26,6 +26,7 @@ typedef struct RoundCounters {
         uint64_t moves_done, holds_done, writes_failed, drift_repaired, strangers_met;
         uint64_t writes;          /* sched_setaffinity calls that were tried, restores included */
         int64_t last_round_ns;    /* CPU-side duration of the last observe + plan */
+        uint64_t mask_union_changes; /* writes that changed the union of a VM's masks */
         uint32_t moves_wanted;    /* of the last plan */
 } RoundCounters;
 
@@ -56,6 +57,7 @@ typedef struct Rounds {
         bool have_view;     /* snapshot and plan are of a finished observation */
         bool acting;        /* this round writes */
         bool values_settled, values_told[2]; /* see prefer.c */
+        bool tlbi_limited;  /* each change of the union of a VM's masks costs a flush */
         TidalWay tidal;     /* how dynamic vCPUs prefer their home; TIDAL_NONE: our controller binds them */
         /* The writes under way: moves next_move .. plan->n_moves. */
         bool applying;

@@ -181,6 +181,7 @@ static bool server_choose_backend(Server *server) {
         backend_choose(server->real, server->backend_saw_vcpu ? &example : NULL, "", server->settings,
                        &server->backend);
         server->rounds->tidal = server->backend.way;
+        server->rounds->tlbi_limited = server->backend.tlbi_limited;
         if (settings_want_dynamic(server->settings) && strcmp(before.why, server->backend.why) != 0)
                 log_line(server->backend.kind == BACKEND_NONE ? LOG_WARNING : LOG_NOTICE, "dynamic binding: %s (%s)",
                          backend_name(server->backend.kind), server->backend.why);

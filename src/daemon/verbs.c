@@ -287,17 +287,25 @@ static json_t *status_counters(const Server *server) {
                          (json_int_t)(counters->last_round_ns / 1000));
 }
 
-/* What the dynamic binding does; null while nobody is dynamic. */
+/* Who does the dynamic binding and what it does; null while nobody is to be dynamic. */
 static json_t *status_dynamic(const Server *server) {
         const DynamicCounters *counters = dynamic_counters(server->dynamic);
 
-        if (counters->vcpus == 0)
+        if (!settings_want_dynamic(server->settings))
                 return json_null();
-        return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "vcpus", (int)counters->vcpus, "away",
-                         (int)counters->away, "passes", (json_int_t)counters->passes, "left",
-                         (json_int_t)counters->left, "moved_on", (json_int_t)counters->moved_on, "returned",
-                         (json_int_t)counters->returned, "failed", (json_int_t)counters->failed, "last_pass_us",
+        return json_pack("{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "backend",
+                         backend_name(server->backend.kind), "backend_why", server->backend.why, "vcpus",
+                         (int)counters->vcpus, "away", (int)counters->away, "passes",
+                         (json_int_t)counters->passes, "left", (json_int_t)counters->left, "moved_on",
+                         (json_int_t)counters->moved_on, "returned", (json_int_t)counters->returned, "failed",
+                         (json_int_t)counters->failed, "last_pass_us",
                          (json_int_t)(counters->last_pass_ns / 1000));
+}
+
+static json_t *status_tlbi(const Server *server) {
+        return json_pack("{s:b, s:b, s:I}", "kunpeng", server->backend.kunpeng, "tlbi_limited",
+                         server->backend.tlbi_limited, "mask_union_changes",
+                         (json_int_t)server->rounds->counters.mask_union_changes);
 }
 
 static void verb_get_status(const Request *request) {
@@ -308,7 +316,7 @@ static void verb_get_status(const Request *request) {
                                    "warnings", status_warnings(server), "dynamic", status_dynamic(server));
 
         if (!status || !json_add(status, status_settings(server)) || !json_add(status, status_host(server)) ||
-            !json_add(status, status_counters(server))) {
+            !json_add(status, status_counters(server)) || !json_add(status, status_tlbi(server))) {
                 json_decref(status);
                 status = NULL;
         }

@@ -7,7 +7,7 @@
  *
  * Moods: denied (nobody may change), failing (what is changed fails), refusing,
  * broken (answers are no Varlink), deaf (connections are closed), old (knows no
- * method), down (libvirt is not there).
+ * method), down (libvirt is not there), tidal and emulated (who binds dynamic vCPUs).
  */
 
 #include <errno.h>
@@ -63,6 +63,22 @@ static json_t *libvirt_of(const Fake *fake) {
                          "asked_s", down ? json_real(12.0) : json_null());
 }
 
+/* Moods tidal and emulated: somebody is dynamic, on a Kunpeng. */
+static json_t *dynamic_of(const Fake *fake) {
+        bool tidal = mood_is(fake, "tidal"), emulated = mood_is(fake, "emulated");
+        json_t *dynamic = json_null();
+
+        if (tidal || emulated)
+                dynamic = json_pack("{ss,ss,si,si,si,si,si,si,si,si}", "backend", fake->mood, "backend_why",
+                                    tidal ? "the kernel's preferred_cpuset is there, on and writable"
+                                          : "the kernel has preferred_cpuset, but it is off: boot with "
+                                            "dynamic_affinity=enable",
+                                    "vcpus", 4, "away", emulated, "passes", 100, "left", 2 * emulated,
+                                    "moved_on", 0, "returned", emulated, "failed", 0, "last_pass_us", 40);
+        return json_pack("{so,sb,sb,si}", "dynamic", dynamic, "kunpeng", tidal || emulated, "tlbi_limited",
+                         tidal, "mask_union_changes", 12);
+}
+
 static json_t *status_of(const Fake *fake) {
         const Scene *scene = fake->scene;
         json_t *status =
@@ -85,6 +101,8 @@ static json_t *status_of(const Fake *fake) {
                 json_pack("[s]", "1 VM of libvirt can not be seen; 'vasctl list' says why"));
 
         if (!status || !more || json_object_update(status, more) < 0)
+                abort();
+        if (json_object_update_new(status, dynamic_of(fake)) < 0)
                 abort();
         json_decref(more);
         return json_pack("{so}", "status", status);

@@ -412,6 +412,13 @@ def libvirt_is_down():
 
 
 @case
+def who_binds_dynamic_vcpus():
+    for mood in ("tidal", "emulated"):
+        with Fake(mood=mood) as fake:
+            golden("status-%s.txt" % mood, fake.says("status")[1])
+
+
+@case
 def changes():
     with Fake() as fake:
         equal(fake.says("pause"), (0, "Paused: all pins stay, nothing is moved until \"vasctl resume\".\n", ""), "pause")

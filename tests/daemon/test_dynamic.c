@@ -217,6 +217,24 @@ static unsigned send_away(Place *place, const ModelVm *vm) {
         return home;
 }
 
+/* Where each change of the union of a VM's masks costs a flush: none within 10 s
+ * of the last. Each is counted. */
+static void test_gap_where_changes_cost_a_flush(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 2, 0, 15);
+
+        place->rounds->tlbi_limited = true;
+        round_run(place);
+        uint64_t changes = place->rounds->counters.mask_union_changes;
+        assert_int_equal(changes, 1); /* the first of two that is narrowed leaves the union as it was */
+        for (unsigned i = 0; i < 2; i++)
+                place->hog[model_cpu(a, i)] = PERMILLE;
+        assert_int_equal(passes(place, 8), 1);
+        assert_int_equal(passes(place, 30), 0); /* 250 ms each */
+        assert_int_equal(passes(place, 12), 1);
+        assert_int_equal(place->rounds->counters.mask_union_changes, changes + 2);
+}
+
 static void test_crash_while_away_writes_nothing(void **state) {
         Place *place = *state;
         ModelVm *a = model_start(&place->host, "a", 1, 0, 15);
@@ -520,6 +538,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
                 CASE(test_leaves_and_returns),
+                CASE(test_gap_where_changes_cost_a_flush),
                 CASE(test_crash_while_away_writes_nothing),
                 CASE(test_crash_in_the_middle_of_leaving),
                 CASE(test_stop_restores),

@@ -298,7 +298,8 @@ static void test_binds_and_restores(void **state) {
                             "502 preferred_cpuset=|;502 mask=0,1,2,3,4,5,6,7;502 preferred_cpuset=5|;");
         assert_state(0, "0-7", "4");
         assert_state(1, "0-7", "5");
-        assert_int_equal(dynamic_counters(kernel.dynamic)->vcpus, 0); /* our own controller follows nobody */
+        assert_int_equal(dynamic_sync(kernel.dynamic, true), 0); /* our own controller follows nobody */
+        assert_int_equal(dynamic_counters(kernel.dynamic)->vcpus, 2);
         round_run();
         assert_string_equal(kernel.log, "");
         daemon_crash();
