@@ -31,6 +31,17 @@ unsigned slots_count(const SlotSet *set, unsigned first, unsigned n) {
         return slots_count_both(set, set, first, n);
 }
 
+static void board_init_holes(PlanWork *work) {
+        const Topology *topology = work->topology;
+
+        work->board.holes_known = true;
+        memset(work->board.holes, 0, topology->n_nodes * sizeof(work->board.holes[0]));
+        for (unsigned i = 0; i < topology->n_clusters; i++) {
+                work->board.holes_known &= topology->cluster[i].n_cpus <= HOLE_MAX;
+                holes_note(&work->board, topology->cluster[i].node, topology->cluster[i].n_cpus, 1);
+        }
+}
+
 void board_init(PlanWork *work) {
         const Topology *topology = work->topology;
         Board *board = &work->board;
@@ -42,6 +53,7 @@ void board_init(PlanWork *work) {
         }
         for (unsigned i = 0; i < topology->n_clusters; i++)
                 board->cluster_free[i] = board->cluster_idle[i] = topology->cluster[i].n_cpus;
+        board_init_holes(work);
         for (unsigned i = 0; i < topology->n_nodes; i++)
                 board->node_free[i] = topology->node[i].n_cpus;
         memset(board->node_used, 0, topology->n_nodes * sizeof(board->node_used[0]));
@@ -57,7 +69,9 @@ static void slot_set_free(PlanWork *work, unsigned slot, bool is_free) {
         if (slot_is_free(board, slot) == is_free)
                 return;
         board->free.word[slot / 64] ^= UINT64_C(1) << (slot % 64);
+        holes_note(board, cpu->node, board->cluster_free[cpu->cluster], -1);
         board->cluster_free[cpu->cluster] = (uint16_t)(board->cluster_free[cpu->cluster] + (is_free ? 1 : -1));
+        holes_note(board, cpu->node, board->cluster_free[cpu->cluster], 1);
         board->node_free[cpu->node] = (uint16_t)(board->node_free[cpu->node] + (is_free ? 1 : -1));
 }
 

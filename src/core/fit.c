@@ -14,12 +14,7 @@
 #include <assert.h>
 #include <limits.h>
 
-enum {
-        KEPT_TRIED_MAX = 5, /* clusters that a group stands in: all subsets of so many are tried */
-        /* What a free CPU in a node counts against future fit. VMs that are tied
-         * to a node arrive in any: what is free is better spread over all nodes. */
-        NODE_BALANCE = 30,
-};
+enum { KEPT_TRIED_MAX = 5 }; /* clusters that a group stands in: all subsets of so many are tried */
 
 unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster) {
         return cluster_room(work, group->vm, &work->allowed[group->allowed], cluster);
@@ -326,20 +321,27 @@ static bool node_has_too_little(const PlanWork *work, const Group *group, unsign
         return work->board.node_free[node] < group->n && !work->any_locks;
 }
 
+/* The best place of the group in one node. */
+static bool node_fit(PlanWork *work, const Group *group, unsigned node, SpanLimit limit, Fit *ret) {
+        unsigned room = 0, n_options;
+        int span = limit.of[vm_node_grain(work, group->vm, node)];
+
+        if (span < 0 || node_has_too_little(work, group, node) || !vm_may_use_node(work, group->vm, node))
+                return false;
+        n_options = node_options(work, group, node, 0, &room);
+        return room >= group->n && options_fit(work, group, n_options, (unsigned)span,
+                                               vm_spreads(work, group->vm, node), ret);
+}
+
 bool group_fit(PlanWork *work, const Group *group, SpanLimit limit, Fit *ret) {
-        bool found = false;
+        bool found = false, base = vm_mark_base(work, group->vm);
 
-        vm_mark_base(work, group->vm);
         mark_kept(work, group);
+        if (!base && limit.of[GRAIN_THREAD] > 0 && !group_stands(work, group) &&
+            holes_suffice(work, group, (unsigned)limit.of[GRAIN_THREAD]))
+                return holes_fit(work, group, (unsigned)limit.of[GRAIN_THREAD], ret);
         for (unsigned node = 0; node < work->topology->n_nodes; node++) {
-                unsigned room = 0, n_options;
-                int span = limit.of[vm_node_grain(work, group->vm, node)];
-
-                if (span < 0 || node_has_too_little(work, group, node) || !vm_may_use_node(work, group->vm, node))
-                        continue;
-                n_options = node_options(work, group, node, 0, &room);
-                if (room < group->n || !options_fit(work, group, n_options, (unsigned)span,
-                                                       vm_spreads(work, group->vm, node), &work->part))
+                if (!node_fit(work, group, node, limit, &work->part))
                         continue;
                 if (!found || fit_compare(&work->part, ret) < 0)
                         *ret = work->part;

@@ -5,8 +5,9 @@
 
 #include "core/work.h"
 
-void vm_mark_base(PlanWork *work, uint32_t vm) {
+bool vm_mark_base(PlanWork *work, uint32_t vm) {
         const Vm *v = &work->snapshot->vm[vm];
+        bool any = false;
 
         work->stamp++;
         for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
@@ -17,7 +18,9 @@ void vm_mark_base(PlanWork *work, uint32_t vm) {
                         continue;
                 work->cluster_mark[work->topology->cpu[slot].cluster] = work->stamp;
                 work->node_mark[work->topology->cpu[slot].node] = work->stamp;
+                any = true;
         }
+        return any;
 }
 
 /* The same where the VM uses clusters already, or may use some nodes only. */

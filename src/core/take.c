@@ -65,6 +65,13 @@ static int cluster_pick(const PlanWork *work, const Group *group, unsigned clust
         return best;
 }
 
+bool group_stands(const PlanWork *work, const Group *group) {
+        for (unsigned i = 0; i < group->n; i++)
+                if (work->vcpu[work->member[group->first_member + i]].keep != NO_SLOT)
+                        return true;
+        return false;
+}
+
 static int member_cluster(const PlanWork *work, uint32_t vcpu) {
         int keep = work->vcpu[vcpu].keep;
 
@@ -98,7 +105,7 @@ void group_seat(PlanWork *work, const Group *group, const Fit *fit) {
 
         for (unsigned i = 0; i < fit->n_parts; i++)
                 left[i] = fit->part[i].take;
-        for (unsigned pass = 0; pass < 3; pass++)
+        for (unsigned pass = group_stands(work, group) ? 0 : 2; pass < 3; pass++)
                 for (unsigned i = 0; i < fit->n_parts; i++)
                         left[i] = (uint16_t)(left[i] -
                                              part_seat(work, group, fit->part[i].cluster, left[i], pass));

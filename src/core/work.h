@@ -27,6 +27,10 @@ enum {
         COST_CROSS_NODE = 4000,
         COST_UNSETTLED = 10, /* of what has been seated in this very round: only a preference */
         ROOM_SPAN_MAX = 16, ROOM_TARGETS_MAX = 160, ROOM_PIECES_MAX = 64, ROOM_CHANGES_MAX = 4096, ROOM_DEPTH_MAX = 2,
+        HOLE_MAX = 64,
+        /* What a free CPU in a node counts against future fit. VMs that are tied
+         * to a node arrive in any: what is free is better spread over all nodes. */
+        NODE_BALANCE = 30,
         NOBODY = -1,
         NO_SLOT = -1,
 };
@@ -130,6 +134,12 @@ typedef struct JournalEntry {
         int16_t seat; /* before the change */
 } JournalEntry;
 
+/* How many clusters of a node have how many free CPUs. */
+typedef struct Holes {
+        uint64_t sizes; /* bit i: n[i + 1] is not 0 */
+        uint16_t n[HOLE_MAX + 1];
+} Holes;
+
 /* Who owns what. */
 typedef struct Board {
         SlotSet free;
@@ -139,6 +149,8 @@ typedef struct Board {
         uint16_t node_free[NODES_MAX];
         uint16_t node_used[NODES_MAX]; /* vCPUs that own a CPU there */
         uint8_t core_used[CORES_MAX];
+        bool holes_known; /* no cluster is larger than HOLE_MAX */
+        Holes holes[NODES_MAX];
         bool journaling;
         uint32_t n_journal;
         JournalEntry journal[JOURNAL_MAX];
@@ -316,6 +328,13 @@ static inline bool slot_is_free(const Board *board, unsigned slot) {
 void work_seat_standing(PlanWork *work);
 void work_seat_homes(PlanWork *work);
 
+/* holes.c */
+void holes_note(Board *board, unsigned node, unsigned n_free, int change);
+/* Whether holes_fit() may be asked for a group of which nothing stands anywhere. */
+bool holes_suffice(const PlanWork *work, const Group *group, unsigned span);
+/* As group_fit(), for such a group. */
+bool holes_fit(const PlanWork *work, const Group *group, unsigned span, Fit *ret);
+
 /* fit.c */
 /* The best place within one node for a whole group of which nothing is seated. */
 bool group_fit(PlanWork *work, const Group *group, SpanLimit limit, Fit *ret);
@@ -326,8 +345,8 @@ bool group_seat_in(PlanWork *work, const Group *group, const RoomTarget *target)
 unsigned group_room(const PlanWork *work, const Group *group, unsigned cluster);
 
 /* span.c */
-/* Marks the clusters and nodes that the VM uses already, with a new stamp. */
-void vm_mark_base(PlanWork *work, uint32_t vm);
+/* Marks the clusters and nodes that the VM uses already, with a new stamp; whether there are any. */
+bool vm_mark_base(PlanWork *work, uint32_t vm);
 /* The fewest clusters that the group needs in one node beside those that its VM
  * uses, on an empty host, and extra more. */
 SpanLimit group_span_limit(PlanWork *work, const Group *group, unsigned extra);
@@ -337,6 +356,8 @@ bool span_limit_is_none(SpanLimit limit);
 /* take.c */
 /* Whether it could stay where it stands. */
 bool vcpu_may_keep(const PlanWork *work, uint32_t vcpu);
+/* Whether any of the group has a place to be kept. */
+bool group_stands(const PlanWork *work, const Group *group);
 void group_seat(PlanWork *work, const Group *group, const Fit *fit);
 
 /* smt.c */
