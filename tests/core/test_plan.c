@@ -477,6 +477,25 @@ static void mends_a_scattered_vm(void **state) {
         assert_int_equal(history.vm[0].cool_until_ns, 5 + policy.cool_down_ns);
 }
 
+/* 12 VMs of one vCPU sit on the node that a VM of 9 vCPUs is tied to: 5 of them
+ * would have to cross. More than an eighth of the node: when the bucket is full. */
+static void dear_room_waits_for_a_full_bucket(void **state) {
+        uint32_t vm;
+
+        (void)state;
+        for (unsigned i = 0; i < 12; i++)
+                add_seated(1, i);
+        vm = add(9, 0, 15);
+        policy.credits_per_event_milli = 0;
+        history.credits_milli = policy.burst_milli - 1;
+        make(PLAN_ROUND, -1);
+        verdict_is(vm, VERDICT_SHARED, REASON_FULL);
+        history.credits_milli = policy.burst_milli;
+        make(PLAN_ROUND, -1);
+        verdict_is(vm, VERDICT_PLACED, REASON_NONE);
+        assert_int_equal(plan.credits_spent_milli, 5 * 4000);
+}
+
 static void memory_binds(void **state) {
         uint32_t vm = add(2, 0, 31);
 
@@ -575,6 +594,7 @@ int main(void) {
                 cmocka_unit_test_setup(wants_whole_nodes_when_told, begin),
                 cmocka_unit_test_setup(says_why_it_can_not, begin),
                 cmocka_unit_test_setup(mends_a_scattered_vm, begin),
+                cmocka_unit_test_setup(dear_room_waits_for_a_full_bucket, begin),
                 cmocka_unit_test_setup(memory_binds, begin),
                 cmocka_unit_test_setup(shares_only_what_nobody_owns, begin),
                 cmocka_unit_test_setup(credits_accrue, begin),
