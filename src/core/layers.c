@@ -13,8 +13,9 @@
  * fuller one could go to the other, and a plan made again keeps everything: it
  * finds all homes legal, and nothing uneven.
  *
- * None of this costs credits. A home that moves is less than a VM that moves:
- * nobody owned that CPU. Layer 0 is the exclusive planner's alone, which tries
+ * This costs no credits: a home that moves is less than a VM that moves, since
+ * nobody owned that CPU. What is then done for fewer clusters does: see tidy.c.
+ * Layer 0 is the exclusive planner's alone, which tries
  * these VMs again in each round, before this runs.
  */
 
@@ -485,7 +486,7 @@ void work_layers(PlanWork *work) {
                         vm_keep_homes(work, vm);
                 }
         for (unsigned turn = 0; turn < TURNS_MAX; turn++)
-                if (!find_homes(work) & !work_even_out(work))
+                if (!find_homes(work) & !work_even_out(work) & !work_tidy_layers(work))
                         break;
         set_targets(work);
 }

@@ -79,7 +79,8 @@ static void work_new_steps(PlanWork *work) {
         unsigned waiting = 0;
 
         for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
-                waiting += work->vm[vm].kind == VERDICT_PLACED && !vm_is_complete(work, vm);
+                waiting += work->vm[vm].kind == VERDICT_PLACED && !vm_is_complete(work, vm) &&
+                           work->snapshot->vm[vm].policy.sched == SCHED_STATIC; /* others have homes meanwhile */
         if (waiting > WAITING_MAX)
                 waiting = WAITING_MAX;
         work->round_nodes = (ROUND_STEPS + (waiting > 1 ? waiting - 1 : 0) * ROUND_STEPS / 2) *

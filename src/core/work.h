@@ -275,6 +275,7 @@ struct PlanWork {
         bool doubling;       /* it can not but live on a CPU twice */
         uint16_t level_room[CLUSTERS_MAX]; /* CPUs of the level at hand that the group may use */
         uint16_t lowest; /* no CPU has fewer sharers */
+        int32_t first_on[CPUS_MAX], next_on[VCPUS_MAX]; /* who lives on a slot */
 
         SlotSet unowned; /* share.c: slots that nobody owns, and where nobody lives */
 
@@ -417,6 +418,9 @@ bool work_defrag(PlanWork *work);
 /* Gives VMs that may share, and have no CPUs of their own, homes in layers. */
 void work_layers(PlanWork *work);
 Span vm_home_span(PlanWork *work, uint32_t vm);
+
+/* tidy.c: fewer clusters for these VMs, by changing homes with others. Whether any changed. */
+bool work_tidy_layers(PlanWork *work);
 
 /* memory.c, minimum.c, share.c, order.c, verdict.c */
 void work_bind_to_memory(PlanWork *work);
