@@ -161,9 +161,27 @@ static void tell_layers(Story *story) {
              story->verdict->layer == 1 ? "is" : "are");
 }
 
+/* A mask of more than its CPU is held only where the kernel does the leaving. */
+static void tell_dynamic(Story *story, unsigned away, bool prefers, const CpuSet *cpus) {
+        Words words;
+
+        if (prefers)
+                tell(story,
+                     "Its policy is dynamic: each vCPU prefers its CPU, and the kernel runs it elsewhere on "
+                     "CPUs %s "
+                     "while that is too busy.",
+                     cpus_words(cpus, &words));
+        else
+                tell(story,
+                     "Its policy is dynamic: a vCPU whose CPU is too busy is bound to an idle one instead. "
+                     "%u %s away now.",
+                     away, away == 1 ? "is" : "are");
+}
+
 /* What its policy makes of the CPUs of its own. */
 static void tell_policy(Story *story) {
         unsigned away = 0;
+        bool prefers = false;
         CpuSet cpus = {};
         Words words;
 
@@ -174,12 +192,11 @@ static void tell_policy(Story *story) {
                 if (!mask || target->cpu < 0)
                         continue;
                 away += !cpuset_has(mask, (unsigned)target->cpu);
+                prefers |= cpuset_single(mask) < 0;
                 cpuset_or(&cpus, mask);
         }
         if (story->vm->policy.sched == SCHED_DYNAMIC)
-                tell(story, "Its policy is dynamic: a vCPU whose CPU is too busy is bound to an idle one instead. "
-                            "%u %s away now.",
-                     away, away == 1 ? "is" : "are");
+                tell_dynamic(story, away, prefers, &cpus);
         else if (story->vm->policy.sched == SCHED_CLUSTER)
                 tell(story, "Its policy is cluster: the kernel runs its vCPUs on any of the CPUs %s, which are those of "
                             "its clusters that no static VM owns.",

@@ -486,6 +486,8 @@ static void test_values(void **state) {
         kernel.settings.util_thresh = 70; /* as a reload does */
         round_run();
         assert_string_equal(kernel.log, "sched_util_low_pct=70|;");
+        daemon_crash(); /* what 'recover' finds: a state, and no round */
+        daemon_start();
         stop();
         read_values(85, 0);
         stop();

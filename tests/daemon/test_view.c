@@ -305,6 +305,21 @@ static void explanations_name_facts(void **state) {
         scene_free(scene);
 }
 
+static void explains_dynamic(void **state) {
+        Scene *scene = scene_new(1, 2, 4, 1);
+        uint32_t vm = scene_vm(scene, "a", 1, VERDICT_PLACED, REASON_NONE);
+        CpuSet all = {};
+
+        (void)state;
+        scene_place(scene, vm, "1");
+        scene->snapshot.vm[vm].policy.sched = SCHED_DYNAMIC;
+        assert_explains(scene, vm, "bound to an idle one instead. 0 are away now.");
+        cpuset_add_range(&all, 0, 7); /* as it is where the kernel has preferred sets */
+        scene->plan.target[scene->snapshot.vm[vm].first_vcpu].mask = pool_intern(&scene->snapshot.pool, &all);
+        assert_explains(scene, vm, "prefers its CPU, and the kernel runs it elsewhere on CPUs 0-7 while");
+        scene_free(scene);
+}
+
 static void explanations_say_what_takes_cpus_away(void **state) {
         Scene *scene = scene_new(1, 2, 4, 1);
         uint32_t vm = scene_vm(scene, "a", 1, VERDICT_PLACED, REASON_NONE);
@@ -427,6 +442,7 @@ int main(void) {
                 cmocka_unit_test(while_observing_affinity_tells_facts_only),
                 cmocka_unit_test(explanations_name_facts),
                 cmocka_unit_test(explanations_say_what_takes_cpus_away),
+                cmocka_unit_test(explains_dynamic),
                 cmocka_unit_test(every_verdict_and_reason_is_explained),
                 cmocka_unit_test(a_planned_round_is_shown_as_it_is),
         };
