@@ -199,7 +199,9 @@ static void server_look_at_backend(Server *server) {
 
 /* After each round: whoever is dynamic now is followed, or nobody. */
 static void server_sync_dynamic(Server *server) {
-        int n = dynamic_sync(server->dynamic, server_acts(server));
+        /* What the settings forbid is not done in place of what has gone. */
+        bool can = server->backend.kind != BACKEND_NONE;
+        int n = dynamic_sync(server->dynamic, can && server_acts(server));
         uint64_t now;
 
         if (n < 0)

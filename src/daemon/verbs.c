@@ -190,6 +190,8 @@ static json_t *status_warnings(const Server *server) {
         warn_of_link(server, warnings);
         if (server->rounds->trouble[0])
                 warn(warnings, "%s", server->rounds->trouble);
+        if (settings_want_dynamic(server->settings) && server->backend.kind == BACKEND_NONE)
+                warn(warnings, "dynamic VMs stay on their CPUs: %s", server->backend.why);
         if (server->rounds->have_view)
                 warn_of_vms(server, warnings);
         return warnings;
