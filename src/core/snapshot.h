@@ -107,3 +107,7 @@ typedef struct Snapshot {
 } Snapshot;
 
 void snapshot_clear(Snapshot *snapshot);
+
+/* Whether the union of the masks of the vCPU's VM would be another one, had the
+ * vCPU that mask. */
+bool snapshot_union_changes(const Snapshot *snapshot, uint32_t vcpu, const CpuSet *mask);

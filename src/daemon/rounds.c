@@ -552,30 +552,11 @@ static void verdict_note_failure(Rounds *rounds, const Move *move) {
         rounds->counters.writes_failed++;
 }
 
-/* Whether a write that turns the vCPU's mask from before to after changes the
- * union of its VM's masks. */
-static bool union_changes(const Snapshot *snapshot, uint32_t vcpu, const CpuSet *before, const CpuSet *after) {
-        const Vm *vm = &snapshot->vm[snapshot->vcpu[vcpu].vm];
-        CpuSet with_before = before ? *before : (CpuSet){}, with_after = *after;
-
-        if (cpuset_equal(&with_before, &with_after))
-                return false;
-        for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus; i++)
-                if (i != vcpu && snapshot->vcpu[i].mask != SET_NONE) {
-                        const CpuSet *mask = pool_get(&snapshot->pool, snapshot->vcpu[i].mask);
-
-                        cpuset_or(&with_before, mask);
-                        cpuset_or(&with_after, mask);
-                }
-        return !cpuset_equal(&with_before, &with_after);
-}
-
 /* What the state and the snapshot say after a write that left mask behind. */
 static void write_note(Rounds *rounds, const Move *move, ThreadState *entry, const CpuSet *mask) {
         Vcpu *vcpu = &rounds->snapshot->vcpu[move->vcpu];
 
-        rounds->counters.mask_union_changes += union_changes(
-                rounds->snapshot, move->vcpu, pool_get(&rounds->snapshot->pool, vcpu->mask), mask);
+        rounds->counters.mask_union_changes += snapshot_union_changes(rounds->snapshot, move->vcpu, mask);
         vcpu->mask = pool_intern(&rounds->snapshot->pool, mask);
         entry->written = state_intern(rounds->state, mask);
         entry->range_then = set_to_state(rounds, vcpu->range);

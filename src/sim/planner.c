@@ -96,6 +96,8 @@ static void apply_move(Planner *planner, Applying *applying, const Move *move) {
                 planner->writes_failed++;
                 return;
         }
+        planner->union_changes +=
+                snapshot_union_changes(model->host, move->vcpu, pool_get(&model->host->pool, move->mask));
         if (move->kind == MOVE_RELEASE)
                 model_release(model, move->vcpu, move->mask);
         else

@@ -29,6 +29,7 @@ typedef struct Planner {
         PlanWork *work;
         PlanFindings findings;
         uint64_t writes, writes_failed, deaths, range_changes;
+        uint64_t union_changes; /* writes that changed the union of a VM's masks */
         uint64_t home_moves; /* writes that took a vCPU from one home to another */
         uint64_t put_off; /* moves that waited for a round, since a fault broke their chain */
 } Planner;

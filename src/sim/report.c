@@ -145,6 +145,8 @@ static json_t *figures_json(Replay *replay, bool *failed) {
         if (replay->planner) {
                 put(object, failed, "bad_plans", json_integer((json_int_t)replay->planner->findings.bad_plans));
                 put(object, failed, "overlaps", json_integer((json_int_t)replay->planner->findings.overlaps));
+                put(object, failed, "union_changes_per_event",
+                    json_real(rounded(mean((double)replay->planner->union_changes, replay->next))));
         }
         if (replay->layers.events > 0)
                 put_layers(object, failed, replay);
