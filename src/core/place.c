@@ -271,11 +271,24 @@ static bool vm_waits(const PlanWork *work, uint32_t vm) {
         return work->vm[vm].kind == VERDICT_PLACED && !work->vm[vm].exclusive;
 }
 
+/* Whether there are free CPUs enough on the host, wherever. On an overcommitted
+ * one this ends most searches before they begin. */
+static bool vm_could_fit(const PlanWork *work, uint32_t vm) {
+        const Vm *v = &work->snapshot->vm[vm];
+        unsigned missing = 0, n_free = 0;
+
+        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++)
+                missing += work->vcpu[i].class == VCPU_MOVABLE && work->vcpu[i].seat == NO_SLOT;
+        for (unsigned node = 0; node < work->topology->n_nodes; node++)
+                n_free += work->board.node_free[node];
+        return missing <= n_free;
+}
+
 /* A VM that can not have CPUs of its own for all vCPUs gives up those it has. */
 static bool vm_place_or_share(PlanWork *work, uint32_t vm) {
         VmWork *vw = &work->vm[vm];
 
-        vw->exclusive = vm_place(work, vm);
+        vw->exclusive = vm_could_fit(work, vm) && vm_place(work, vm);
         if (!vw->exclusive) {
                 vm_unseat(work, vm);
                 vw->forced = true;

@@ -334,11 +334,16 @@ static bool score_is_perfect(const Score *score) {
         return score->unplaced == 0 && score->excess_nodes == 0 && score->excess_clusters == 0;
 }
 
+/* Whoever lives in layers makes way for what is cleaned. */
 static bool only_cleans_cores(const Plan *plan) {
-        for (uint32_t i = 0; i < plan->n_moves; i++)
-                if (plan->move[i].kind != MOVE_SMT)
+        bool cleans = false;
+
+        for (uint32_t i = 0; i < plan->n_moves; i++) {
+                cleans |= plan->move[i].kind == MOVE_SMT;
+                if (plan->move[i].kind != MOVE_SMT && plan->move[i].kind != MOVE_SHARE)
                         return false;
-        return true;
+        }
+        return cleans;
 }
 
 int oracle_step(const Topology *topology, Snapshot *snapshot, const Policy *policy, History *history,
