@@ -82,8 +82,8 @@ static bool may_go(const PlanWork *work, uint32_t vcpu, int slot) {
         uint32_t vm = work->snapshot->vcpu[vcpu].vm;
         const Cpu *from = &work->topology->cpu[w->home], *to = &work->topology->cpu[slot];
 
-        if (!slots_have(&work->allowed[w->allowed].slots, (unsigned)slot) || !vm_may_use_node(work, vm, to->node) ||
-            lives_on(work, vm, slot))
+        if (!slots_have(&work->allowed[w->allowed].slots, (unsigned)slot) ||
+            !vm_may_use_node(work, vm, to->node) || lives_on(work, vm, slot))
                 return false;
         return from->node == to->node || work->snapshot->vm[vm].policy.cross_node || work->vm[vm].bound;
 }
@@ -214,7 +214,8 @@ bool work_tidy_layers(PlanWork *work) {
                 again = false;
                 for (uint32_t vm = 0; vm < work->snapshot->n_vms; vm++)
                         while (work->vm[vm].layered &&
-                               vm_home_span(work, vm).clusters > work->vm[vm].min_clusters && vm_tidy(work, vm))
+                               vm_home_span(work, vm).clusters > work->vm[vm].min_clusters &&
+                               vm_tidy(work, vm))
                                 again = true;
                 tidied |= again;
         }

@@ -176,6 +176,84 @@ static void a_free_cpu_comes_before_a_higher_layer(void **state) {
         assert_int_equal(plan.verdict[last].layer, 1);
 }
 
+/* A VM that lives where two others own the CPUs. */
+static uint32_t add_layered(unsigned cpu, unsigned other) {
+        uint32_t vm = add(SCHED_DYNAMIC, 2, 0, 31), first = snapshot.vm[vm].first_vcpu;
+
+        model_seat(&snapshot, first, cpu);
+        model_seat(&snapshot, first + 1, other);
+        snapshot.vcpu[first].layered = snapshot.vcpu[first + 1].layered = true;
+        return vm;
+}
+
+/* Everybody in layer 1 is in one cluster, but two that would do well to change. */
+static uint32_t two_that_span(void) {
+        for (unsigned i = 0; i < 8; i++)
+                add(SCHED_DYNAMIC, 4, 0, 31);
+        round_goes();
+        uint32_t first = add_layered(0, 4);
+        add_layered(1, 5);
+        for (unsigned cpu = 2; cpu < 32; cpu += 2)
+                if (cpu != 4)
+                        add_layered(cpu, cpu + 1);
+        return first;
+}
+
+static void homes_are_changed_for_fewer_clusters(void **state) {
+        uint32_t first = two_that_span();
+
+        (void)state;
+        history.credits_milli = 5000;
+        policy.credits_per_10s_milli = 0;
+        policy.credits_per_event_milli = 0;
+        round_goes();
+        assert_int_equal(plan.n_moves, 2);
+        assert_int_equal(plan.credits_spent_milli, 2000);
+        assert_int_equal(history.credits_milli, 3000);
+        assert_int_equal(plan.verdict[first].clusters, 1);
+        assert_int_equal(plan.verdict[first + 1].clusters, 1);
+        heads_are(0, 31, 2, 2);
+}
+
+static void without_credits_homes_are_not_changed(void **state) {
+        uint32_t first = two_that_span();
+
+        (void)state;
+        history.credits_milli = 1999;
+        policy.credits_per_10s_milli = 0;
+        policy.credits_per_event_milli = 0;
+        round_goes();
+        assert_int_equal(plan.n_moves, 0);
+        assert_int_equal(plan.verdict[first].clusters, 2);
+}
+
+static unsigned move_of(int cpu, uint32_t vm, bool to) {
+        for (uint32_t m = 0; m < plan.n_moves; m++)
+                if (snapshot.vcpu[plan.move[m].vcpu].vm == vm &&
+                    (to ? plan.move[m].to : plan.move[m].from) == cpu)
+                        return m;
+        fail_msg("VM %u has no move for CPU %d", vm, cpu);
+        return 0;
+}
+
+/* A static VM has to go elsewhere; others come to live on its CPUs. */
+static void nobody_comes_before_a_static_vm_has_gone(void **state) {
+        const PlanRequest round = {.kind = PLAN_ROUND, .vm = -1};
+        uint32_t fixed = add(SCHED_STATIC, 4, 0, 31), second;
+
+        (void)state;
+        for (unsigned i = 0; i < 4; i++) {
+                model_seat(&snapshot, snapshot.vm[fixed].first_vcpu + i, i);
+                snapshot.vcpu[snapshot.vm[fixed].first_vcpu + i].range = model_set(&snapshot, 16, 31);
+        }
+        add(SCHED_DYNAMIC, 4, 0, 3);
+        second = add(SCHED_DYNAMIC, 4, 0, 3);
+        plan_make(&topology, &snapshot, &policy, &history, &round, now_ns, work, &plan);
+        assert_int_equal(plan.verdict[second].kind, VERDICT_LAYERED);
+        for (int cpu = 0; cpu < 4; cpu++)
+                assert_true(move_of(cpu, fixed, false) < move_of(cpu, second, true));
+}
+
 static void sched_of_vm(Dice *dice, uint32_t vm) {
         static const SchedPolicy kinds[] = {SCHED_DYNAMIC, SCHED_DYNAMIC, SCHED_CLUSTER, SCHED_CLUSTER,
                                             SCHED_STATIC};
@@ -265,6 +343,9 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup(a_static_vm_that_comes_takes_its_cpus, begin),
                 cmocka_unit_test_setup(layers_have_a_limit, begin),
                 cmocka_unit_test_setup(everybody_comes_down_when_room_appears, begin),
+                cmocka_unit_test_setup(homes_are_changed_for_fewer_clusters, begin),
+                cmocka_unit_test_setup(without_credits_homes_are_not_changed, begin),
+                cmocka_unit_test_setup(nobody_comes_before_a_static_vm_has_gone, begin),
                 cmocka_unit_test_setup(a_free_cpu_comes_before_a_higher_layer, begin),
         };
 
