@@ -49,10 +49,9 @@ static int probe_emulated(const char *root, char ret_why[256]) {
 
 /* What to know of the kernel's own way when it is used. */
 static void explain_tidal(const TidalProbe *probe, const Settings *settings, Backend *ret) {
-        const char *leave =
-                settings->util_source == UTIL_LEAVE && strcmp(settings->source[SET_UTIL_THRESH], "default")
-                        ? "; util-thresh is not written, since util-source = leave"
-                        : "";
+        const char *leave = settings->util_source == UTIL_LEAVE && settings_named(settings, SET_UTIL_THRESH)
+                                    ? "; util-thresh is not written, since util-source = leave"
+                                    : "";
 
         snprintf(ret->why, sizeof(ret->why), "the kernel's preferred_cpuset is there, on and writable%s%s%s",
                  probe->why[0] ? "; " : "", probe->why, leave);

@@ -125,8 +125,9 @@ static TidalValues values_wanted(const Rounds *rounds) {
         if (rounds->tidal == TIDAL_NONE || settings->util_source == UTIL_LEAVE ||
             !settings_want_dynamic(settings))
                 return (TidalValues){.threshold = -1, .task_group = -1};
-        return (TidalValues){.threshold = (int)settings->util_thresh,
-                             .task_group = settings->util_source == UTIL_TASKGROUP};
+        return (TidalValues){
+                .threshold = settings_named(settings, SET_UTIL_THRESH) ? (int)settings->util_thresh : -1,
+                .task_group = settings->util_source == UTIL_TASKGROUP};
 }
 
 /* One of the values on its way: what is wanted of it, what it is, and the state's

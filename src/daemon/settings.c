@@ -518,3 +518,7 @@ bool settings_want_dynamic(const Settings *settings) {
                         return true;
         return false;
 }
+
+bool settings_named(const Settings *settings, SettingKey key) {
+        return strcmp(settings->source[key], "default") != 0;
+}

@@ -97,6 +97,9 @@ int settings_read_file(Settings *settings, const char *path, char ret_why[SETTIN
 int settings_read_all(Settings *settings, const char *path, const char *persisted,
                       char ret_why[SETTINGS_WHY_SIZE]);
 
+/* Whether somebody gave the key a value: it is not the default. */
+bool settings_named(const Settings *settings, SettingKey key);
+
 /* Whether the host's policy, or that of some [vm] section, is dynamic. */
 bool settings_want_dynamic(const Settings *settings);
 

@@ -264,6 +264,12 @@ static void round_run(void) {
         assert_true(dynamic_sync(kernel.dynamic, true) >= 0);
 }
 
+static void set_threshold(const char *percent) {
+        char why[SETTINGS_WHY_SIZE];
+
+        assert_int_equal(settings_set(&kernel.settings, SET_UTIL_THRESH, percent, "a test", why), 0);
+}
+
 static void stop(void) {
         unsigned restored, failed;
 
@@ -423,7 +429,7 @@ static void test_operator_pins(void **state) {
 /* util-source = leave: neither is touched, whatever the threshold. */
 static void test_values_are_left(void **state) {
         (void)state;
-        kernel.settings.util_thresh = 60;
+        set_threshold("60");
         round_run();
         assert_null(strstr(kernel.log, "sched_util_low_pct"));
         assert_null(strstr(kernel.log, "features"));
@@ -443,7 +449,7 @@ static void test_values_are_left(void **state) {
 static void test_values_of_others(void **state) {
         (void)state;
         kernel.settings.util_source = UTIL_TASKGROUP;
-        kernel.settings.util_thresh = 60;
+        set_threshold("60");
         round_run();
         tree_write(kernel.tree, "proc/sys/kernel/sched_util_low_pct", "42\n");
         round_run();
@@ -457,7 +463,7 @@ static void test_values_of_others(void **state) {
 static void test_values_and_a_crash(void **state) {
         (void)state;
         kernel.settings.util_source = UTIL_TASKGROUP;
-        kernel.settings.util_thresh = 60;
+        set_threshold("60");
         round_run();
         daemon_crash();
         tree_write(kernel.tree, "proc/sys/kernel/sched_util_low_pct", "85\n");
@@ -465,15 +471,23 @@ static void test_values_and_a_crash(void **state) {
         round_run();
         assert_string_equal(kernel.log, "sched_util_low_pct=60|;");
         kernel.error = -EACCES;
-        kernel.settings.util_thresh = 61;
+        set_threshold("61");
         round_run();
         assert_non_null(strstr(kernel.rounds->trouble, "CAP_DAC_OVERRIDE"));
 }
 
 static void test_values(void **state) {
         (void)state;
+        tree_write(kernel.tree, "proc/sys/kernel/sched_util_low_pct", "42\n");
         kernel.settings.util_source = UTIL_TASKGROUP;
-        kernel.settings.util_thresh = 60;
+        round_run(); /* no threshold was configured: the host's own stays */
+        read_values(42, 1);
+        tree_write(kernel.tree, "proc/sys/kernel/sched_util_low_pct", "85\n");
+        kernel.settings.util_source = UTIL_LEAVE;
+        round_run();
+        read_values(85, 0);
+        kernel.settings.util_source = UTIL_TASKGROUP;
+        set_threshold("60");
         round_run();
         assert_non_null(strstr(kernel.log, "sched_util_low_pct=60|;features=DA_UTIL_TASKGROUP|;"));
         read_values(60, 1);
@@ -483,7 +497,7 @@ static void test_values(void **state) {
         daemon_start();
         round_run();
         assert_string_equal(kernel.log, "");
-        kernel.settings.util_thresh = 70; /* as a reload does */
+        set_threshold("70"); /* as a reload does */
         round_run();
         assert_string_equal(kernel.log, "sched_util_low_pct=70|;");
         daemon_crash(); /* what 'recover' finds: a state, and no round */
