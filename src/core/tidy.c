@@ -13,7 +13,7 @@
 
 #include <assert.h>
 
-enum { SWAPS_MAX = VM_VCPUS_MAX, PASSES_MAX = 8 };
+enum { SWAPS_MAX = VM_VCPUS_MAX, PASSES_MAX = 8, HOMES_A_MOVE = 10 };
 
 /* Whom a vCPU could change homes with. vcpu: NOBODY: the slot has one sharer
  * less, and it just goes there. */
@@ -124,13 +124,14 @@ static void find_partner(const PlanWork *work, uint32_t vcpu, unsigned cluster, 
         }
 }
 
-/* What it costs that a vCPU leaves the home that it has had. */
+/* What it costs that a vCPU leaves the home that it has had: a tenth of what it
+ * costs to take a CPU of its own from a vCPU, which is what credits are for. */
 static int64_t cost_of(const PlanWork *work, uint32_t vcpu, int from, int to) {
         const Cpu *cpu = work->topology->cpu;
 
         if (work->snapshot->vcpu[vcpu].home < 0)
                 return 0;
-        return cpu[from].node == cpu[to].node ? COST_IN_NODE : COST_CROSS_NODE;
+        return (cpu[from].node == cpu[to].node ? COST_IN_NODE : COST_CROSS_NODE) / HOMES_A_MOVE;
 }
 
 typedef struct Swap {

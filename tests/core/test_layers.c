@@ -208,8 +208,8 @@ static void homes_are_changed_for_fewer_clusters(void **state) {
         policy.credits_per_event_milli = 0;
         round_goes();
         assert_int_equal(plan.n_moves, 2);
-        assert_int_equal(plan.credits_spent_milli, 2000);
-        assert_int_equal(history.credits_milli, 3000);
+        assert_int_equal(plan.credits_spent_milli, 200);
+        assert_int_equal(history.credits_milli, 4800);
         assert_int_equal(plan.verdict[first].clusters, 1);
         assert_int_equal(plan.verdict[first + 1].clusters, 1);
         heads_are(0, 31, 2, 2);
@@ -219,7 +219,7 @@ static void without_credits_homes_are_not_changed(void **state) {
         uint32_t first = two_that_span();
 
         (void)state;
-        history.credits_milli = 1999;
+        history.credits_milli = 199;
         policy.credits_per_10s_milli = 0;
         policy.credits_per_event_milli = 0;
         round_goes();

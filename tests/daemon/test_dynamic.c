@@ -454,6 +454,54 @@ static void test_cluster_holds_the_cluster(void **state) {
         assert_mask(b, 0, 5, 6);
 }
 
+static unsigned count_verdicts(const Place *place, VerdictKind kind) {
+        unsigned n = 0;
+
+        for (uint32_t v = 0; v < place->rounds->snapshot->n_vms; v++)
+                n += verdict(place, v) == kind;
+        return n;
+}
+
+/* 32 vCPUs on 16 CPUs: homes in layers survive rounds and crashes without a write. */
+static void test_layers_are_kept(void **state) {
+        Place *place = *state;
+        static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+        ModelVm *vm[8];
+
+        for (unsigned i = 0; i < 8; i++)
+                vm[i] = model_start(&place->host, names[i], 4, 0, 15);
+        assert_int_equal(round_run(place), 32);
+        assert_int_equal(count_verdicts(place, VERDICT_PLACED), 4);
+        assert_int_equal(count_verdicts(place, VERDICT_LAYERED), 4);
+        for (unsigned i = 0; i < 32; i++)
+                assert_true(model_cpu(vm[i / 4], i % 4) >= 0);
+        assert_int_equal(round_run(place), 0);
+        daemon_crash(place);
+        daemon_start(place);
+        assert_int_equal(round_run(place), 0);
+        assert_int_equal(count_verdicts(place, VERDICT_LAYERED), 4);
+        for (uint32_t v = 0; v < 8; v++) /* layer 0 is whose it was */
+                assert_int_equal(verdict(place, v), v < 4 ? VERDICT_PLACED : VERDICT_LAYERED);
+        place->settings.sched = SCHED_CLUSTER;
+        assert_int_equal(round_run(place), 32);
+        for (unsigned i = 0; i < 8; i++)
+                assert_int_equal(cpuset_count(&vm[i]->thread[0].mask), 4);
+        assert_int_equal(round_run(place), 0);
+        /* Those whose CPUs are nobody's now own them where they are. */
+        for (unsigned i = 0; i < 4; i++)
+                model_destroy(vm[i]);
+        assert_int_equal(round_run(place), 0);
+        assert_int_equal(count_verdicts(place, VERDICT_PLACED), 4);
+        daemon_crash(place);
+        daemon_start(place);
+        assert_int_equal(round_run(place), 0);
+        assert_int_equal(count_verdicts(place, VERDICT_PLACED), 4);
+        /* Static VMs do not share: those that fit have CPUs of their own. */
+        place->settings.sched = SCHED_STATIC;
+        round_run(place);
+        assert_int_equal(count_verdicts(place, VERDICT_PLACED), 4);
+}
+
 static void test_cluster_leaves_static_owners_alone(void **state) {
         Place *place = *state;
         ModelVm *a = model_start(&place->host, "a", 2, 0, 3), *b;
@@ -554,6 +602,7 @@ int main(void) {
                 CASE(test_thread_that_dies),
                 CASE(test_cluster_holds_the_cluster),
                 CASE(test_cluster_leaves_static_owners_alone),
+                CASE(test_layers_are_kept),
                 CASE(test_switching_under_churn),
                 CASE(test_check),
         };

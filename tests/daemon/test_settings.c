@@ -69,6 +69,7 @@ static void test_defaults(void **state) {
         assert_int_equal(s->policy.burst_milli, 64000);
         assert_int_equal(s->policy.cool_down_ns, 30000000000);
         assert_int_equal(s->util_thresh, 85);
+        assert_int_equal(s->policy.overcommit_layers, 6);
         assert_string_equal(s->source[SET_SMT], "default");
 }
 
@@ -123,6 +124,8 @@ static void test_bad_files(void **state) {
                 {"[defrag]\nburst = 1e3\n", ":2: ", "a number"},
                 {"[dynamic]\nutil-thresh = 101\n", ":2: ", "0 to 100"},
                 {"[dynamic]\nutil-thresh = \n", ":2: ", "0 to 100"},
+                {"[dynamic]\novercommit-layers = 0\n", ":2: ", "1 to 100"},
+                {"[dynamic]\novercommit-layers = 101\n", ":2: ", "1 to 100"},
                 {"[daemon]\nruntime-dir = run\n", ":2: ", "absolute path"},
                 {"[vm a]\nmanage = perhaps\n", ":2: ", "yes, no or observe"},
                 {"[vm a]\ncolour = blue\n", ":2: ", "legal: manage"},
