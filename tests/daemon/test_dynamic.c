@@ -502,6 +502,33 @@ static void test_layers_are_kept(void **state) {
         assert_int_equal(count_verdicts(place, VERDICT_PLACED), 4);
 }
 
+/* Who owns a CPU and who lives there beside it is told by the state file, not
+ * by the VMs' order. */
+static void test_layers_know_the_owner(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 4, 0, 15);
+
+        for (unsigned i = 1; i < 5; i++)
+                model_start(&place->host, (char[]){(char)('a' + i), '\0'}, 4, 0, 15);
+        round_run(place);
+        assert_int_equal(verdict(place, 0), VERDICT_PLACED);
+        for (unsigned i = 0; i < 4; i++)
+                model_vcpupin(a, i, 0, 1); /* too few for CPUs of its own: another takes those that it had */
+        round_run(place);
+        assert_int_equal(verdict(place, 0), VERDICT_LAYERED);
+        for (unsigned i = 0; i < 4; i++)
+                model_vcpupin(a, i, 0, 15);
+        round_run(place);
+        for (unsigned starts = 0; starts < 2; starts++) {
+                assert_int_equal(round_run(place), 0);
+                assert_int_equal(verdict(place, 0), VERDICT_LAYERED);
+                for (uint32_t v = 1; v < 5; v++)
+                        assert_int_equal(verdict(place, v), VERDICT_PLACED);
+                daemon_crash(place);
+                daemon_start(place);
+        }
+}
+
 static void test_cluster_leaves_static_owners_alone(void **state) {
         Place *place = *state;
         ModelVm *a = model_start(&place->host, "a", 2, 0, 3), *b;
@@ -603,6 +630,7 @@ int main(void) {
                 CASE(test_cluster_holds_the_cluster),
                 CASE(test_cluster_leaves_static_owners_alone),
                 CASE(test_layers_are_kept),
+                CASE(test_layers_know_the_owner),
                 CASE(test_switching_under_churn),
                 CASE(test_check),
         };
