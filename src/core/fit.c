@@ -333,10 +333,30 @@ static bool node_fit(PlanWork *work, const Group *group, unsigned node, SpanLimi
                                                vm_spreads(work, group->vm, node), ret);
 }
 
+/* The node where all stand who stand anywhere; -1: there is none, or several. */
+static int group_node(const PlanWork *work, const Group *group) {
+        int node = -1;
+
+        for (unsigned i = 0; i < group->n; i++) {
+                int keep = work->vcpu[work->member[group->first_member + i]].keep;
+
+                if (keep == NO_SLOT)
+                        continue;
+                if (node >= 0 && work->topology->cpu[keep].node != node)
+                        return -1;
+                node = work->topology->cpu[keep].node;
+        }
+        return node;
+}
+
 bool group_fit(PlanWork *work, const Group *group, SpanLimit limit, Fit *ret) {
         bool found = false, base = vm_mark_base(work, group->vm);
+        int home = base ? -1 : group_node(work, group);
 
         mark_kept(work, group);
+        /* One cluster at home: no other node can be better, since all would have to cross. */
+        if (home >= 0 && node_fit(work, group, (unsigned)home, limit, ret) && ret->span_more == 1)
+                return true;
         if (!base && limit.of[GRAIN_THREAD] > 0 && !group_stands(work, group) &&
             holes_suffice(work, group, (unsigned)limit.of[GRAIN_THREAD]))
                 return holes_fit(work, group, (unsigned)limit.of[GRAIN_THREAD], ret);
