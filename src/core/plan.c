@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-enum { PASSES_MAX = 16, SETTLINGS_MAX = 8, ROUND_STEPS = 80, WAITING_MAX = 64 };
+enum { PASSES_MAX = 16, SETTLINGS_MAX = 8, ROUND_STEPS = 56, WAITING_MAX = 64 };
 
 size_t plan_work_size(void) {
         return sizeof(PlanWork);

@@ -21,7 +21,7 @@
 #include <string.h>
 
 enum {
-        ROOM_NODES = 80,        /* steps of one search */
+        ROOM_NODES = 56,        /* steps of one search */
         DEFRAG_NODES = 50,      /* the same for a VM that has a place, if not a good one */
         ROOM_NODES_NESTED = 8,  /* of these for one VM one level down */
         COMBINATIONS = 300,      /* of clusters in one node */
