@@ -150,6 +150,8 @@ static bool group_place_by_force(PlanWork *work, const Group *group) {
         for (unsigned extra = 1; extra <= SPREAD_TO_RAISE; extra++)
                 if (group_make_room(work, group, group_span_limit(work, group, extra), false, work_limit(work)))
                         return true;
+        if (work->vm[group->vm].crowded)
+                return false; /* it will not be exclusive: nobody is spread for that */
         for (unsigned extra = 0; extra <= SPREAD_TO_RAISE; extra++)
                 if (group_make_room(work, group, group_span_limit(work, group, extra), true, work_limit(work)))
                         return true;
