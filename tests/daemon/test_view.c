@@ -425,9 +425,38 @@ static void a_planned_round_is_shown_as_it_is(void **state) {
         scene_free(scene);
 }
 
+static void layers_are_shown(void **state) {
+        Scene *scene = scene_new(1, 1, 4, 1);
+        uint32_t a = scene_vm(scene, "a", 4, VERDICT_UNSEEN, REASON_NONE),
+                 b = scene_vm(scene, "b", 2, VERDICT_UNSEEN, REASON_NONE);
+        json_t *vm, *affinity, *nodes, *groups, *story;
+
+        (void)state;
+        scene->snapshot.vm[a].policy.sched = scene->snapshot.vm[b].policy.sched = SCHED_DYNAMIC;
+        plan_scene(scene, true);
+        assert_owners_are_single(scene);
+        vm = view_vm(&scene->view, b, true);
+        assert_string_equal(text_of(vm, "verdict"), "LAYERED");
+        assert_string_equal(text_of(json_array_get(json_object_get(vm, "vcpu"), 0), "state"), "layered");
+        json_decref(vm);
+        affinity = view_affinity(&scene->view, (int)b);
+        nodes = json_object_get(json_object_get(affinity, scene->snapshot.vm[b].uuid), "domainAffinityMap");
+        groups = json_object_get(json_object_iter_value(json_object_iter(nodes)), "groups");
+        assert_int_equal(json_array_size(groups), 1);
+        assert_int_equal(number_of(json_array_get(groups, 0), "layerId"), 1);
+        assert_int_equal(number_of(json_array_get(groups, 0), "nrCpus"), 2);
+        json_decref(affinity);
+        story = view_explain(&scene->view, b, 0);
+        assert_non_null(strstr(json_string_value(json_array_get(json_object_get(story, "sentences"), 0)),
+                               "they live on CPUs 0-1"));
+        json_decref(story);
+        scene_free(scene);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(vms_are_found_by_uuid_then_name),
+                cmocka_unit_test(layers_are_shown),
                 cmocka_unit_test(a_vm_has_all_members),
                 cmocka_unit_test(a_vcpu_has_all_members),
                 cmocka_unit_test(every_kind_of_vcpu_is_told_apart),
