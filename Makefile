@@ -35,7 +35,7 @@ deps:
 
 # Builds only what it shows: a first look should not wait for the tests.
 demo: deps $(BUILD)/build.ninja
-	@$(MESON) compile -C $(BUILD) -j $(JOBS) vas-daemon vasctl count_writes
+	@$(MESON) compile -C $(BUILD) -j $(JOBS) vas-daemon vasctl vas-sim count_writes
 	@$(PYTHON) tests/real/demo.py --build $(BUILD)
 
 # Every test but the slow ones, and once more a build with the other compiler.

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TESTS = ["plan", "random", "brute", "topology", "layers"]
+TESTS = ["plan", "holes", "random", "brute", "topology", "layers"]
 
 # file, what stands there, what is planted
 MUTANTS = [
@@ -34,6 +34,10 @@ MUTANTS = [
      "if (a->room != b->room)\n                return a->room > b->room;"),
     ("fit.c", "ret->span_more += !option[i].base;", "ret->span_more += 1;"),
     ("fit.c", "option[i].room + top >= n", "option[i].room + top > n"),
+    ("holes.c", "top < n ? n - top : 1, spread", "top < n ? n : 1, spread"),
+    ("fit.c", "return a->strangers < b->strangers ? -1 : 1;", "return a->strangers > b->strangers ? -1 : 1;"),
+    ("place.c", "if (!work->defragging && left < work->policy->burst_milli && limit > most)", "if (false)"),
+    ("place.c", "if (work->vm[group->vm].crowded)", "if (false)"),
     ("room.c", "return vw->kind == VERDICT_PLACED && vw->exclusive && !vw->locked", "return true"),
     ("room.c", "done = cost < level->best_milli &&", "done ="),
     ("room.c", "after.nodes <= before.nodes && after.clusters <= before.clusters", "true"),
