@@ -49,7 +49,7 @@ MUTANTS = [
     ("share.c", "slots_have(&work->allowed[allowed].slots, slot) && slots_have(&work->unowned, slot)",
      "slots_have(&work->allowed[allowed].slots, slot)"),
     ("layers.c", "work->sharers[slot] < work->policy->overcommit_layers", "work->sharers[slot] < 100"),
-    ("layers.c", "policy.sched == SCHED_STATIC || work->vm[vm].crowded", "sched == SCHED_CLUSTER"),
+    ("layers.c", "policy.sched == SCHED_STATIC || work->vm[vm].crowded", "policy.sched == SCHED_CLUSTER"),
     ("layers.c", "vm_keep_homes(work, vm);", ";"),
     ("layers.c", "moved |= vcpu_sink(work, i, most);", ";"),
     ("tidy.c", "if (!done || change >= 0 || cost_milli > limit_milli) {", "if (!done || cost_milli > limit_milli) {"),
