@@ -92,8 +92,7 @@ bool slot_suits(const PlanWork *work, uint32_t vm, unsigned slot) {
         }
 }
 
-/* vCPUs of the VM that a core could take. */
-static unsigned core_room(const PlanWork *work, uint32_t vm, const SlotSet *allowed, unsigned core, Grain grain) {
+unsigned core_room(const PlanWork *work, uint32_t vm, const SlotSet *allowed, unsigned core, Grain grain) {
         const Core *c = &work->topology->core[core];
         unsigned room = 0, most = grain == GRAIN_CORE ? 1 : grain == GRAIN_PAIR ? 2 : c->n_cpus;
 

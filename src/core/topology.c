@@ -223,6 +223,7 @@ int topology_build(const CpuFact *facts, unsigned n_facts, const uint8_t *distan
                 if (!before || !same_core(before, &rows[i]))
                         topology_add_core(ret, (uint16_t)i);
                 topology_add_cpu(ret, &rows[i]);
+                ret->hybrid |= rows[i].fact.kind != rows[0].fact.kind;
         }
         topology_number_packages(ret, rows);
         topology_set_distances(ret, distance, n_os_nodes);

@@ -71,6 +71,7 @@ typedef struct Node {
 typedef struct Topology {
         uint16_t n_nodes, n_clusters, n_cores, n_cpus, n_packages;
         uint8_t smt_width;   /* most CPUs on one core */
+        bool hybrid;         /* CPUs of several kinds */
         ClusterLevel level;  /* what a cluster is on this host */
         CpuSet online;       /* all CPUs with a slot */
         CpuSet isolated;     /* CPUs that the kernel keeps from its scheduler */

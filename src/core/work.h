@@ -369,6 +369,8 @@ Grain vm_grain(const PlanWork *work, uint32_t vm);
 bool vm_locks_cores(const PlanWork *work, uint32_t vm);
 /* Whether the VM could sit on that slot as the board is now. */
 bool slot_suits(const PlanWork *work, uint32_t vm, unsigned slot);
+/* vCPUs of the VM that a core, or a cluster, could take. */
+unsigned core_room(const PlanWork *work, uint32_t vm, const SlotSet *allowed, unsigned core, Grain grain);
 unsigned cluster_room(const PlanWork *work, uint32_t vm, const Allowed *allowed, unsigned cluster);
 /* How good a suitable slot is: lower is better, 0 is as good as can be. */
 unsigned slot_grade(const PlanWork *work, uint32_t vm, unsigned slot);

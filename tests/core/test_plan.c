@@ -496,6 +496,25 @@ static void dear_room_waits_for_a_full_bucket(void **state) {
         assert_int_equal(plan.credits_spent_milli, 5 * 4000);
 }
 
+/* Four fast CPUs and four slow ones in one cluster. */
+static void does_not_mix_kinds_of_cpus(void **state) {
+        uint32_t one, four;
+
+        (void)state;
+        model_topology(&topology, 1, 1, 8, 1);
+        topology.hybrid = true;
+        for (unsigned slot = 0; slot < 8; slot++)
+                topology.cpu[slot].kind = slot < 4;
+        one = add(1, 0, 7);
+        round_is(1);
+        assert_true(plan.target[snapshot.vm[one].first_vcpu].cpu < 4);
+        model_apply(&snapshot, &plan);
+        four = add(4, 0, 7);
+        round_is(4);
+        for (unsigned i = 0; i < 4; i++)
+                assert_true(plan.target[snapshot.vm[four].first_vcpu + i].cpu >= 4);
+}
+
 static void memory_binds(void **state) {
         uint32_t vm = add(2, 0, 31);
 
@@ -595,6 +614,7 @@ int main(void) {
                 cmocka_unit_test_setup(says_why_it_can_not, begin),
                 cmocka_unit_test_setup(mends_a_scattered_vm, begin),
                 cmocka_unit_test_setup(dear_room_waits_for_a_full_bucket, begin),
+                cmocka_unit_test_setup(does_not_mix_kinds_of_cpus, begin),
                 cmocka_unit_test_setup(memory_binds, begin),
                 cmocka_unit_test_setup(shares_only_what_nobody_owns, begin),
                 cmocka_unit_test_setup(credits_accrue, begin),
