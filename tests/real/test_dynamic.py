@@ -166,6 +166,33 @@ def cluster(lab):
     equal(vm.masks(), {0: frozenset(pair)}, "mask after a clean stop")
 
 
+@case("layers: more dynamic vCPUs than CPUs have a home each, evenly; a crash writes nothing; all back when there is room")
+def layers(lab):
+    pair = lab.pair()
+    lab.daemon.start(settings=DYNAMIC)
+    vms = [lab.vm("l%d" % i, vcpus=2, cpuset=cpu_list(pair)).start() for i in range(3)]
+    homes = lambda: [only for vm in vms for only in vm.masks().values()]
+    wait_until(lambda: all(len(mask) == 1 for mask in homes()), SOON, "a home each")
+    equal(sorted(lab.daemon.verdict(vm) for vm in vms), ["LAYERED", "LAYERED", "PLACED"], "verdicts")
+    equal(sorted(min(mask) for mask in homes()), sorted(list(pair) * 3), "homes, evenly")
+    some_rounds(lab)
+    before = homes()
+    lab.daemon.kill()
+    lab.daemon.start(settings=DYNAMIC)
+    some_rounds(lab)
+    equal((lab.daemon.writes(), homes()), ([], before), "writes and homes after a crash")
+    lab.daemon.stop()
+    equal(set(homes()), {frozenset(pair)}, "masks after a clean stop")
+    lab.daemon.start(settings=DYNAMIC)
+    wait_until(lambda: homes() == before, SOON, "the homes that they had")
+    for vm in [v for v in vms if lab.daemon.verdict(v) == "PLACED"] + vms[-1:]:
+        if len(vms) > 1:
+            vm.destroy()
+            vms.remove(vm)
+    wait_until(vms[0].is_placed, SOON, "a CPU of its own for each vCPU")
+    equal(lab.daemon.verdict(vms[0]), "PLACED", "verdict when there is room")
+
+
 class Watcher(threading.Thread):
     """Looks all the time whether a thread is outside its VM's range."""
 
