@@ -485,8 +485,13 @@ void work_layers(PlanWork *work) {
                         vm_tally(work, vm);
                         vm_keep_homes(work, vm);
                 }
-        for (unsigned turn = 0; turn < TURNS_MAX; turn++)
-                if (!find_homes(work) & !work_even_out(work) & !work_tidy_layers(work))
+        for (unsigned turn = 0; turn < TURNS_MAX; turn++) {
+                bool changed = find_homes(work);
+
+                changed |= work_even_out(work);
+                changed |= work_tidy_layers(work);
+                if (!changed)
                         break;
+        }
         set_targets(work);
 }
