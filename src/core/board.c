@@ -99,6 +99,13 @@ static void core_follow_lock(PlanWork *work, unsigned core) {
                         slot_set_free(work, slot, !locked);
 }
 
+/* The CPU's core has become idle (1), or has ceased to be (-1). */
+static void core_note_idle(PlanWork *work, const Cpu *cpu, int change) {
+        uint16_t *idle = &work->board.cluster_idle[cpu->cluster];
+
+        *idle = (uint16_t)(*idle + change * work->topology->core[cpu->core].n_cpus);
+}
+
 static void slot_take(PlanWork *work, unsigned slot, uint32_t vcpu) {
         const Cpu *cpu = &work->topology->cpu[slot];
         Board *board = &work->board;
@@ -108,7 +115,7 @@ static void slot_take(PlanWork *work, unsigned slot, uint32_t vcpu) {
         board->owner[slot] = (int32_t)vcpu;
         board->node_used[cpu->node]++;
         if (board->core_used[cpu->core]++ == 0)
-                board->cluster_idle[cpu->cluster] = (uint16_t)(board->cluster_idle[cpu->cluster] - work->topology->core[cpu->core].n_cpus);
+                core_note_idle(work, cpu, -1);
         work->vcpu[vcpu].seat = (int16_t)slot;
         core_follow_lock(work, cpu->core);
 }
@@ -123,7 +130,7 @@ static void slot_give_back(PlanWork *work, unsigned slot) {
         slot_set_free(work, slot, true);
         board->node_used[cpu->node]--;
         if (--board->core_used[cpu->core] == 0)
-                board->cluster_idle[cpu->cluster] = (uint16_t)(board->cluster_idle[cpu->cluster] + work->topology->core[cpu->core].n_cpus);
+                core_note_idle(work, cpu, 1);
         core_follow_lock(work, cpu->core);
 }
 

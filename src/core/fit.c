@@ -136,10 +136,6 @@ static unsigned option_strangers(const PlanWork *work, const Option *option, uns
         return work->topology->smt_width < 2 || take - stay <= option->idle ? 0 : take - stay - option->idle;
 }
 
-static int64_t cube(int64_t n) {
-        return n * n * n;
-}
-
 /* Whether a part but the last is in the node. */
 static bool fit_has_node(const PlanWork *work, const Fit *fit, unsigned node) {
         for (unsigned i = 0; i + 1 < fit->n_parts; i++)

@@ -109,10 +109,6 @@ static bool holes_fill(const Holes *holes, unsigned n, unsigned span, bool sprea
         return true;
 }
 
-static int64_t cube(int64_t n) {
-        return n * n * n;
-}
-
 static NodeChoice picks_weigh(const PlanWork *work, const Picks *picks, unsigned n, unsigned node, bool spread) {
         NodeChoice choice = {.node = (int)node, .picks = *picks};
 

@@ -114,8 +114,10 @@ static int member_cluster(const PlanWork *work, uint32_t vcpu) {
 /* Seats up to take members in a cluster. pass 0: where they stand; 1: those
  * that stand in the same cluster; 2: any. Returns how many it seated. */
 static unsigned part_seat(PlanWork *work, const Group *group, unsigned cluster, unsigned take, unsigned pass) {
-        unsigned seated = 0, kind = pass > 0 && work->topology->hybrid ? cluster_kind(work, group, cluster, take) : ANY_KIND;
+        unsigned seated = 0, kind = ANY_KIND;
 
+        if (pass > 0 && work->topology->hybrid)
+                kind = cluster_kind(work, group, cluster, take);
         for (unsigned i = 0; i < group->n && seated < take; i++) {
                 uint32_t vcpu = work->member[group->first_member + i];
                 int slot;

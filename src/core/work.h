@@ -329,6 +329,11 @@ static inline bool slot_is_free(const Board *board, unsigned slot) {
 void work_seat_standing(PlanWork *work);
 void work_seat_homes(PlanWork *work);
 
+/* What a hole is worth to future fit. */
+static inline int64_t cube(int64_t n) {
+        return n * n * n;
+}
+
 /* holes.c */
 void holes_note(Board *board, unsigned node, unsigned n_free, int change);
 /* Whether holes_fit() may be asked for a group of which nothing stands anywhere. */
