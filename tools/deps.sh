@@ -16,7 +16,8 @@ say() { printf '%s\n' "$*" >&2; }
 # Debian's names.
 apt_packages() {
 	echo "meson ninja-build pkg-config libvirt-dev libhwloc-dev libjansson-dev libinih-dev" \
-		"libcmocka-dev libsystemd-dev libxml2-dev scdoc libvirt-daemon libvirt-clients"
+		"libcmocka-dev libsystemd-dev libxml2-dev scdoc libvirt-daemon libvirt-clients" \
+		"prometheus python3-prometheus-client"
 	command -v cc >/dev/null || echo gcc libc6-dev
 	[ -x /usr/bin/python3 ] || echo python3
 	case $(dpkg --print-architecture) in
@@ -49,6 +50,8 @@ apt_install() {
 	set -- apt-get -y -q -o DPkg::Lock::Timeout=300 --no-upgrade --no-install-recommends install "$@"
 	# Package lists that are old or absent show in a failure: fetch them only then.
 	"$@" || { apt-get -q -o DPkg::Lock::Timeout=300 update && "$@"; }
+	# Of prometheus only promtool is wanted: its server is not to come with the next boot.
+	case " $* " in *" prometheus "*) ! command -v systemctl >/dev/null || systemctl -q disable prometheus.service ;; esac
 }
 
 # Fedora's, RHEL's and openEuler's names; a/b: the first that exists.
@@ -57,7 +60,9 @@ dnf_packages() {
 		"inih-devel libcmocka-devel systemd-devel libxml2-devel python3 util-linux" \
 		"libvirt-daemon libvirt-daemon-driver-qemu/libvirt-daemon-qemu libvirt-client" \
 		"qemu-system-$(uname -m)-core/qemu-kvm/qemu"
-	dnf -q list scdoc >/dev/null 2>&1 && echo scdoc || :
+	for p in scdoc python3-prometheus_client; do
+		dnf -q list "$p" >/dev/null 2>&1 && echo "$p" || :
+	done
 }
 
 dnf_have() { rpm -q --quiet --whatprovides "$1" 2>/dev/null; }

@@ -11,7 +11,7 @@ _vasctl() {
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
 	verb=${COMP_WORDS[1]}
 	case $prev in
-	vasctl) words="status list show map explain pause resume reassign recover set query opt --help --version" ;;
+	vasctl) words="status list show map explain metrics pause resume reassign recover set query opt --help --version" ;;
 	set) words="config" ;;
 	query) words="affinity" ;;
 	opt) words="reassign recover" ;;

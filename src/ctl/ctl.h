@@ -45,6 +45,7 @@ extern const size_t n_verbs;
 int run_explain(Ctl *ctl, int argc, char **argv);
 int run_list(Ctl *ctl, int argc, char **argv);
 int run_map(Ctl *ctl, int argc, char **argv);
+int run_metrics(Ctl *ctl, int argc, char **argv);
 int run_opt_reassign(Ctl *ctl, int argc, char **argv);
 int run_opt_recover(Ctl *ctl, int argc, char **argv);
 int run_pause(Ctl *ctl, int argc, char **argv);

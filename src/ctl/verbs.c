@@ -32,6 +32,10 @@ const Verb verbs[] = {
          true, run_map},
         {NULL, "explain", "VM", "why a VM is where it is, and what would help", "VM is a name or a UUID.",
          true, run_explain},
+        {NULL, "metrics", "[--openmetrics]", "the figures of metrics-file, for Prometheus",
+         "In Prometheus' text format, as node_exporter's textfile collector reads it.\n"
+         "  --openmetrics   in OpenMetrics 1.0, with units",
+         true, run_metrics},
         {NULL, "pause", "", "keep all pins, move nothing until resume", NULL, false, run_pause},
         {NULL, "resume", "", "act again", NULL, false, run_resume},
         {NULL, "reassign", "VM|all [--dry-run]", "place anew, as well as it can be done",

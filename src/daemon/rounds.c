@@ -505,7 +505,7 @@ static int rounds_observe(Rounds *rounds, const FactList *facts, bool full) {
         return r;
 }
 
-int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *request) {
+static int rounds_begin_unnoted(Rounds *rounds, const FactList *facts, const RoundRequest *request) {
         int64_t started = rounds_now(rounds);
         PlanRequest plan_for;
 
@@ -527,6 +527,7 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
         rounds->counters.rounds++;
         rounds->counters.moves_wanted = rounds->plan->n_moves;
         rounds->counters.last_round_ns = rounds_now(rounds) - started;
+        histogram_add(&rounds->counters.duration, rounds->counters.last_round_ns);
         rounds_settle_quarrels(rounds);
         if (request->act) {
                 hold_note_layers(rounds->state, rounds->snapshot, rounds->plan);
@@ -536,6 +537,13 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
                         return r;
         }
         return found ? 0 : 1;
+}
+
+int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *request) {
+        int r = rounds_begin_unnoted(rounds, facts, request);
+
+        rounds->counters.rounds_failed += r < 0;
+        return r;
 }
 
 /* The verdict of a VM whose move was not made: what the plan says of it would
@@ -573,6 +581,7 @@ static void move_done(Rounds *rounds, const Move *move, ThreadState *entry, cons
         entry->layered = rounds->plan->verdict[rounds->snapshot->vcpu[move->vcpu].vm].kind == VERDICT_LAYERED;
         entry->held = move_holds(rounds, move);
         rounds->snapshot->vcpu[move->vcpu].home = move->to;
+        rounds->counters.done[move->kind]++;
         if (move->kind == MOVE_HOLD)
                 rounds->counters.holds_done++;
         else

@@ -14,6 +14,7 @@
 #include "daemon/settings.h"
 #include "daemon/state.h"
 #include "platform/host.h"
+#include "util/histogram.h"
 
 enum {
         RELATED_DRIFT_S = 60, /* two changes of our mask within this time are a quarrel */
@@ -23,11 +24,14 @@ enum {
 
 typedef struct RoundCounters {
         uint64_t rounds, rounds_with_moves;
+        uint64_t rounds_failed;   /* nothing could be observed, or the state not be saved */
         uint64_t moves_done, holds_done, writes_failed, drift_repaired, strangers_met;
         uint64_t writes;          /* sched_setaffinity calls that were tried, restores included */
         int64_t last_round_ns;    /* CPU-side duration of the last observe + plan */
         uint64_t mask_union_changes; /* writes that changed the union of a VM's masks */
         uint32_t moves_wanted;    /* of the last plan */
+        uint64_t done[MOVE_KINDS]; /* moves and holds, by kind */
+        Histogram duration;       /* of observe + plan */
 } RoundCounters;
 
 /* What a round is for. */

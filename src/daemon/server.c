@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/metrics.h"
 #include "daemon/prefer.h"
 #include "daemon/verbs.h"
 #include "daemon/view.h"
@@ -224,6 +225,7 @@ static void server_round_done(Server *server) {
         report_round(server->report, server->rounds);
         server_look_at_backend(server);
         server_sync_dynamic(server);
+        server_write_metrics(server);
         server_answer_waiters(server);
         server_retry_if_asked(server);
         server_refresh_list(server);
@@ -296,6 +298,7 @@ static void server_start_round(Server *server) {
         int r = rounds_begin(rounds, server->facts, &request);
         if (r < 0) {
                 report_round(server->report, rounds);
+                server_write_metrics(server);
                 server_fail_waiters(server, true, rounds->trouble);
                 return;
         }
@@ -329,6 +332,7 @@ static void server_note_link(Server *server) {
                 server_fail_waiters(server, true, status.error);
         }
         server->link_state = status.state;
+        server_write_metrics(server);
         memcpy(server->link_error, status.error, sizeof(server->link_error));
 }
 
@@ -382,6 +386,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         if (full)
                 server->last_full_ns = now;
         server_fail_waiters(server, false, "libvirt did not answer in time");
+        if (server->link_state != LINK_UP)
+                server_write_metrics(server); /* no round does */
         /* Libvirt tells all anew; a VM of which it tells something new is then
          * looked at in full, and so is each VM in its turn (see host.h). */
         link_request(server->link, full);
@@ -578,6 +584,7 @@ static void server_stop(Server *server) {
         server_fail_waiters(server, true, "the daemon is stopping");
         if (server->link)
                 link_abandon(server->link);
+        server_remove_metrics(server);
         if (!server->rounds)
                 return;
         if (server->state->paused || !server->settings->restore_on_stop) {

@@ -59,6 +59,8 @@ typedef struct Server {
         Backend backend;
         bool backend_saw_vcpu; /* it was chosen by a look at a vCPU's thread */
         Control *control;
+        char metrics_written[SETTING_TEXT_MAX]; /* path of the file that is there because of us */
+        char metrics_trouble[256];              /* "" when it could be written */
         FactList *facts;   /* the newest list */
         bool facts_fresh;  /* not yet used by a round */
         bool full_asked;   /* the next round takes nothing from a cache */

@@ -46,6 +46,7 @@ static const SettingInfo infos[SETTING_KEYS] = {
         [SET_RUNTIME_DIR] = {"daemon.runtime-dir", "/run/vas", "an absolute path"},
         [SET_ADMIN_GROUP] = {"daemon.admin-group", "vas-admin", "a group's name, or nothing"},
         [SET_LOG_LEVEL] = {"daemon.log-level", "info", "error, warning, notice, info or debug"},
+        [SET_METRICS_FILE] = {"daemon.metrics-file", "", "an absolute path, or nothing"},
         [SET_SMT] = {"placement.smt", "auto", "auto, true, false or own-cores"},
         [SET_SCHED_POLICY] = {"placement.sched-policy", "static", "static (or affinity), dynamic (or dynamicAffinity) or cluster"},
         [SET_LAYOUT] = {"placement.layout", "auto", "auto, pack or spread"},
@@ -207,8 +208,8 @@ static int parse_source(const char *value, UtilSource *ret) {
         return -EINVAL;
 }
 
-static int parse_runtime_dir(const char *value, char ret[SETTING_TEXT_MAX]) {
-        return *value == '/' ? parse_text(value, false, ret) : -EINVAL;
+static int parse_path(const char *value, bool may_be_empty, char ret[SETTING_TEXT_MAX]) {
+        return *value == '/' || !*value ? parse_text(value, may_be_empty, ret) : -EINVAL;
 }
 
 static int settings_parse(Settings *s, SettingKey key, const char *value) {
@@ -220,11 +221,13 @@ static int settings_parse(Settings *s, SettingKey key, const char *value) {
         case SET_ON_STOP:
                 return parse_word(value, "restore", "keep", &s->restore_on_stop);
         case SET_RUNTIME_DIR:
-                return parse_runtime_dir(value, s->runtime_dir);
+                return parse_path(value, false, s->runtime_dir);
         case SET_ADMIN_GROUP:
                 return parse_text(value, true, s->admin_group);
         case SET_LOG_LEVEL:
                 return parse_log_level(value, &s->log_level);
+        case SET_METRICS_FILE:
+                return parse_path(value, true, s->metrics_file);
         case SET_SMT:
                 return smt_parse(value, &s->policy.smt);
         case SET_SCHED_POLICY:

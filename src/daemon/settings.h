@@ -19,6 +19,7 @@ typedef enum SettingKey {
         SET_RUNTIME_DIR,
         SET_ADMIN_GROUP,
         SET_LOG_LEVEL,
+        SET_METRICS_FILE,
         SET_SMT,
         SET_SCHED_POLICY,
         SET_LAYOUT,
@@ -57,6 +58,7 @@ typedef struct Settings {
         char connect[SETTING_TEXT_MAX];
         char runtime_dir[SETTING_TEXT_MAX];
         char admin_group[SETTING_TEXT_MAX];
+        char metrics_file[SETTING_TEXT_MAX]; /* "": none */
         Policy policy;
         SchedPolicy sched;
         ClusterLevel level;

@@ -3,7 +3,6 @@
 #include "daemon/state.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "util/cleanup.h"
 #include "util/cpulist.h"
+#include "util/replace.h"
 
 enum {
         STATE_VERSION = 1,
@@ -223,38 +223,11 @@ static json_t *state_to_json(const State *state) {
                          values_to_json(&state->values_written), "threads", threads);
 }
 
-static int write_all(int fd, const char *text, size_t length) {
-        while (length > 0) {
-                ssize_t n = write(fd, text, length);
-                if (n < 0 && errno != EINTR)
-                        return -errno;
-                if (n > 0) {
-                        text += n;
-                        length -= (size_t)n;
-                }
-        }
-        return 0;
-}
-
 int state_save(const State *state, const char *path) {
         AUTO_JSON json_t *json = state_to_json(state);
         AUTO_FREE char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-        AUTO_FREE char *temporary = NULL;
-        AUTO_CLOSE int fd = -1;
 
-        if (!text || asprintf(&temporary, "%s.new", path) < 0) {
-                temporary = NULL;
-                return -ENOMEM;
-        }
-        fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (fd < 0)
-                return -errno;
-        int r = write_all(fd, text, strlen(text));
-        if (r == 0 && rename(temporary, path) < 0)
-                r = -errno;
-        if (r < 0)
-                unlink(temporary);
-        return r;
+        return text ? file_replace(path, text, false) : -ENOMEM;
 }
 
 /* Reads a set that may be null; 0 or -EBADMSG. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/metrics.h"
 #include "daemon/view.h"
 #include "util/cleanup.h"
 #include "util/cpulist.h"
@@ -190,6 +191,8 @@ static json_t *status_warnings(const Server *server) {
         warn_of_link(server, warnings);
         if (server->rounds->trouble[0])
                 warn(warnings, "%s", server->rounds->trouble);
+        if (server->metrics_trouble[0])
+                warn(warnings, "%s", server->metrics_trouble);
         if (settings_want_dynamic(server->settings) && server->backend.kind == BACKEND_NONE)
                 warn(warnings, "dynamic VMs stay on their CPUs: %s", server->backend.why);
         if (server->rounds->have_view)
@@ -323,6 +326,10 @@ static void verb_get_status(const Request *request) {
                 status = NULL;
         }
         reply_named(request, "status", status);
+}
+
+static void verb_get_metrics(const Request *request) {
+        reply_named(request, "metrics", server_metrics(request->server));
 }
 
 static void verb_list_vms(const Request *request) {
@@ -523,6 +530,7 @@ typedef struct Verb {
 
 static const Verb verbs[] = {
         {"GetStatus", false, verb_get_status},
+        {"GetMetrics", false, verb_get_metrics},
         {"ListVms", false, verb_list_vms},
         {"GetHost", false, verb_get_host},
         {"Explain", false, verb_explain},

@@ -7,7 +7,8 @@
  *
  * Moods: denied (nobody may change), failing (what is changed fails), refusing,
  * broken (answers are no Varlink), deaf (connections are closed), old (knows no
- * method), down (libvirt is not there), tidal and emulated (who binds dynamic vCPUs).
+ * method), down (libvirt is not there), tidal and emulated (who binds dynamic vCPUs),
+ * blind (has not seen the host), confused (sends metrics that are none).
  */
 
 #include <errno.h>
@@ -22,6 +23,7 @@
 
 #include "../daemon/scene.h"
 #include "daemon/control.h"
+#include "daemon/view_metrics.h"
 #include "wire/names.h"
 
 typedef struct Fake {
@@ -108,6 +110,43 @@ static json_t *status_of(const Fake *fake) {
         return json_pack("{so}", "status", status);
 }
 
+/* Counters of a daemon that has lived. */
+static void count(RoundCounters *rounds, DynamicCounters *dynamic) {
+        *rounds = (RoundCounters){.rounds = 1234,
+                                  .rounds_with_moves = 7,
+                                  .rounds_failed = 2,
+                                  .writes = 50,
+                                  .writes_failed = 1,
+                                  .drift_repaired = 1,
+                                  .mask_union_changes = 12};
+        for (MoveKind kind = 0; kind < MOVE_KINDS; kind++)
+                rounds->done[kind] = kind + 1;
+        histogram_add(&rounds->duration, 85000);
+        histogram_add(&rounds->duration, 120000);
+        histogram_add(&rounds->duration, 700000000);
+        *dynamic = (DynamicCounters){.vcpus = 4, .away = 1, .left = 3, .moved_on = 1, .returned = 2, .failed = 1};
+}
+
+static json_t *metrics_of(const Fake *fake) {
+        RoundCounters rounds;
+        DynamicCounters dynamic;
+        bool blind = mood_is(fake, "blind");
+        MetricsInput input = {.view = blind ? NULL : &fake->scene->view,
+                              .counters = &rounds,
+                              .dynamic = &dynamic,
+                              .version = "1.2.3",
+                              .acting = fake->scene->view.acting,
+                              .link_up = !blind,
+                              .uptime_s = 7384.5,
+                              .credits_milli = 2500};
+
+        count(&rounds, &dynamic);
+        if (mood_is(fake, "confused"))
+                return json_pack("{s:[{ss,ss,ss,ss,s[]}]}", "metrics", "name", "no\033[2Jname", "kind", "gauge",
+                                 "unit", "", "help", "", "samples");
+        return json_pack("{so}", "metrics", view_metrics(&input));
+}
+
 /* A VM with a run delay for each vCPU: else vasctl looks in this machine's /proc. */
 static json_t *vm_of(const View *view, uint32_t vm, bool detail) {
         json_t *json = view_vm(view, vm, detail), *vcpu;
@@ -173,6 +212,8 @@ static void on_call(void *userdata, ControlCall *call, const char *full, json_t 
                 error(call, "Refused", "reason", "paused:\n'vasctl resume' lets the daemon act again");
         else if (strcmp(method, "GetStatus") == 0)
                 control_reply(call, status_of(fake));
+        else if (strcmp(method, "GetMetrics") == 0)
+                control_reply(call, metrics_of(fake));
         else if (strcmp(method, "ListVms") == 0 && scope)
                 answer_list(fake, call, scope, json_is_true(json_object_get(parameters, "detail")));
         else if (strcmp(method, "GetHost") == 0)

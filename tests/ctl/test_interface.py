@@ -135,7 +135,7 @@ def call(path, method, parameters):
     return json.loads(text[:-1])
 
 
-QUERIES = [("GetStatus", {}), ("ListVms", {"scope": "all", "detail": False}), ("ListVms", {"scope": "all", "detail": True}),
+QUERIES = [("GetStatus", {}), ("GetMetrics", {}), ("ListVms", {"scope": "all", "detail": False}), ("ListVms", {"scope": "all", "detail": True}),
            ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("Settle", {})]
 CHANGES = [("Reassign", {"scope": "all", "dry_run": True}), ("SetPolicy", {"policy": "static"}), ("Pause", {}),
            ("Resume", {}), ("Recover", {})]

@@ -274,6 +274,7 @@ def usage_errors_need_no_daemon():
                   ["query", "affinity", "all"], ["opt"], ["opt", "reassign"], ["opt", "recover", "now"],
                   ["opt", "bogus"], ["status", "x"], ["list", "--bogus"], ["show"], ["show", ""], ["show", "a", "b"],
                   ["explain"], ["reassign"], ["reassign", "--dry-run=yes", "all"], ["pause", "--json"], ["--bogus"],
+                  ["metrics", "x"], ["metrics", "--bogus"], ["metrics", "--openmetrics=1"],
                   ["--socket"], ["--socket="], ["status", "--socket"], ["status", "--socket", "/" + "x" * 200]):
         check_failed(run(*words), 2)
     err = run("set", "config", "-sp", "bogus\033[2J\xff")[2]
@@ -292,7 +293,7 @@ def values_that_look_like_options():
 def no_daemon():
     for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
                   ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
-                  ["pause"], ["resume"], ["reassign", "all"]):
+                  ["metrics"], ["pause"], ["resume"], ["reassign", "all"]):
         check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
     with tempfile.TemporaryDirectory() as directory:
         import socket as sockets
@@ -338,7 +339,7 @@ def helps():
         equal(run(*words), run("--help"), words)
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
-    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["pause"], ["resume"], ["reassign"],
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["metrics"], ["pause"], ["resume"], ["reassign"],
                   ["recover"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
         for option in ("-h", "--help"):
             code, out, err = run(*words, option)
@@ -357,7 +358,8 @@ def version():
 # --- our own verbs ---
 
 VERBS = {"status": ["status"], "list": ["list"], "map": ["map"], "show-db1": ["show", "db1"],
-         "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"]}
+         "metrics": ["metrics"], "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"]}
+WIDE = ("list", "metrics")  # what has no line to break
 for vm_name in ("web1", "db1", "legacy", "tuned", "big", "appliance", "hidden"):
     VERBS["explain-" + vm_name] = ["explain", vm_name]
 
@@ -369,7 +371,7 @@ def own_verbs():
             code, out, err = fake.says(*words)
             equal((code, err), (0, ""), words)
             check(harmless(out), "%s: control characters" % words)
-            if name != "list":
+            if name not in WIDE:
                 check(max(map(len, out.splitlines())) <= 80, "%s: wider than 80 columns" % words)
             golden(name + ".txt", out)
 
@@ -409,6 +411,33 @@ def other_hosts():
 def libvirt_is_down():
     with Fake(mood="down") as fake:
         golden("status-down.txt", fake.says("status")[1])
+
+
+@case
+def metrics_for_others():
+    with Fake() as fake:
+        code, out, err = fake.says("metrics", "--openmetrics")
+        equal((code, err), (0, ""), "answer")
+        golden("metrics-openmetrics.txt", out)
+        code, out, err = fake.says("metrics", "--openmetrics", "--json")
+        equal((code, out), (2, ""), "two forms at once")
+        check("exclude each other" in err, err)
+    with Fake("observed") as fake:
+        out = fake.says("metrics")[1]
+        for line in ("vsched_acting 0", "vsched_moves_wanted 0", 'vsched_vms{verdict="PLACED"} 2'):
+            check("\n" + line + "\n" in out, "%r is not in it" % line)
+    with Fake(mood="blind") as fake:
+        out = fake.says("metrics")[1]
+        for line in ("vsched_host_seen 0", "vsched_libvirt_up 0"):
+            check("\n" + line + "\n" in out, "%r is not in it" % line)
+        check("vsched_vms" not in out, "VMs of a host that was not seen")
+
+
+@case
+def metrics_that_are_none():
+    with Fake(mood="confused") as fake:
+        check_failed(fake.says("metrics"), 1, "no list of metrics")
+        equal(fake.says("metrics", "--json")[:2], (1, ""), "as JSON")
 
 
 @case
@@ -463,7 +492,7 @@ def on_a_terminal():
             plain = run_on_terminal(*words, socket=fake.socket, NO_COLOR="1")
             equal((plain[0], plain[2]), (0, ""), words)
             check(harmless(plain[1]), "%s: colour in spite of NO_COLOR" % words)
-            check(max(map(len, plain[1].splitlines())) <= 80, "%s: wider than the terminal" % words)
+            check(name == "metrics" or max(map(len, plain[1].splitlines())) <= 80, "%s: wider than the terminal" % words)
             equal(run_on_terminal(*words, socket=fake.socket, TERM="dumb"), plain, "a dumb terminal")
         equal(run_on_terminal("list", socket=fake.socket, NO_COLOR=""), run_on_terminal("list", socket=fake.socket),
               "an empty NO_COLOR")

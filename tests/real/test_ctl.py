@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 
 from lab import case, check, cpu_list, equal, main, wait_until
@@ -104,6 +105,47 @@ def query_unknown(lab):
     for scope in ("nobody", NOBODY):
         code, out, _ = said(lab, "query", "affinity", "--scope", scope)
         equal((code, out), (3, NO_INFORMATION), scope)
+
+
+def read(path):
+    with open(path, encoding="ascii") as f:
+        return f.read()
+
+
+def figures(text):
+    """Name with labels -> value."""
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
+@case("metrics: file and answer tell what happened; the file goes with the daemon")
+def metrics(lab):
+    path = "/run/vas/vsched.prom"
+    lab.daemon.start(settings={"daemon": {"metrics-file": path}})
+    vm = lab.vm("a", vcpus=2).start()
+    wait_until(vm.is_placed, SOON)
+    wait_until(lambda: 'vsched_vms{verdict="PLACED"} 1' in read(path), 2 * SOON)
+    text = read(path)
+    found = figures(text)
+    equal((found['vsched_vms{verdict="PLACED"}'], found["vsched_acting"], found["vsched_libvirt_up"],
+           found["vsched_owned_cpus"]), (1, 1, 1, 2), "one VM of two vCPUs")
+    check(found['vsched_moves_total{kind="place"}'] >= 2, "moves: %s", found)
+    check(found["vsched_round_duration_seconds_count"] == found["vsched_rounds_total"] > 0, "rounds: %s", found)
+    code, out, err = said(lab, "metrics")
+    equal((code, err, figures(out).keys()), (0, "", found.keys()), "vasctl metrics")
+    if shutil.which("promtool"):
+        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        equal((done.returncode, done.stderr), (0, ""), "promtool")
+    lab.daemon.stop()
+    check(not os.path.exists(path), "the file is still there")
+
+
+@case("metrics: a file that can not be written is a warning, not an end")
+def metrics_refused(lab):
+    path = "/nonexistent/vsched.prom"
+    lab.daemon.start(settings={"daemon": {"metrics-file": path}})
+    vm = lab.vm("a").start()
+    wait_until(vm.is_placed, SOON)
+    check(any(path in warning for warning in lab.daemon.status()["warnings"]), "status warns: %s", lab.daemon.status())
 
 
 @case("opt reassign")
