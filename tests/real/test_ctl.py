@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 
 from lab import case, check, cpu_list, equal, main, wait_until
@@ -135,8 +136,11 @@ def metrics(lab):
     if shutil.which("promtool"):
         done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
         equal((done.returncode, done.stderr), (0, ""), "promtool")
+    lab.daemon.configure({"daemon": {"metrics-file": path + ".other"}})
+    os.kill(lab.daemon.pid, signal.SIGHUP)
+    wait_until(lambda: os.path.exists(path + ".other") and not os.path.exists(path), 3 * SOON, "the file has moved")
     lab.daemon.stop()
-    check(not os.path.exists(path), "the file is still there")
+    check(not os.path.exists(path + ".other"), "the file is still there")
 
 
 @case("metrics: a file that can not be written is a warning, not an end")
