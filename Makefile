@@ -5,10 +5,12 @@
 #   make demo      see it work on small virtual machines of its own (root)
 #   make check     every test; the last line says "N passed, N failed" (root)
 #   make           build
+#   make check-packages  the packages in a fresh system: a minute (root)
 #   make check-vhost   on an emulated host of 64 CPUs: some minutes (root)
 #   make demo-vhost    the same for the eye
 #   make unit      the tests that take seconds, for the developer's loop
 #   make install   PREFIX=/usr DESTDIR=...
+#   make deb | rpm  the packages, into build/packages
 #
 # `make check` and `make demo` first install what is missing (tools/deps.sh).
 
@@ -22,7 +24,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench install lint clean check-clang
+.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench install deb rpm check-packages lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -74,6 +76,16 @@ install:
 	@$(MESON) configure $(BUILD) -Dprefix=$(PREFIX)
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
 	@DESTDIR=$(DESTDIR) $(MESON) install -C $(BUILD) --no-rebuild
+
+# A copy of the source is built, by the distribution's own tools.
+deb rpm:
+	@tools/package $@ $(BUILD)/packages
+
+# Installed into a fresh system, upgraded, removed, purged: what is left?
+check-packages:
+	@tools/deps.sh packages
+	@$(MAKE) deb rpm
+	@tests/packages/test_packages.py $(BUILD)/packages
 
 # Format, names, scripts: whatever of the tools is here.
 lint:

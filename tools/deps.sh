@@ -9,8 +9,12 @@
 #   - no service is started or restarted: the tests bring their own libvirtd up,
 #     in namespaces of their own;
 #   - when nothing is missing, nothing at all happens, and no root is needed.
+#
+# tools/deps.sh packages: also what packages are built and judged with;
+# tools/deps.sh lint: also the checkers of `make lint`.
 set -eu
 
+with=${1:-}
 say() { printf '%s\n' "$*" >&2; }
 
 # Debian's names.
@@ -24,6 +28,10 @@ apt_packages() {
 	amd64 | i386) echo qemu-system-x86 ;;
 	arm64 | armhf) echo qemu-system-arm ;;
 	*) echo qemu-system-misc ;;
+	esac
+	case $with in
+	packages) echo debhelper dpkg-dev lintian rpm rpmlint debootstrap ;;
+	lint) echo clang-format clang-tidy cppcheck shellcheck ;;
 	esac
 }
 
@@ -63,6 +71,10 @@ dnf_packages() {
 	for p in scdoc python3-prometheus_client; do
 		dnf -q list "$p" >/dev/null 2>&1 && echo "$p" || :
 	done
+	case $with in
+	packages) echo rpm-build rpmlint ;;
+	lint) echo clang-tools-extra cppcheck ShellCheck/shellcheck ;;
+	esac
 }
 
 dnf_have() { rpm -q --quiet --whatprovides "$1" 2>/dev/null; }

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-ALLOWED = re.compile(r"^(mem(cpy|set|cmp|move)|__assert_fail|__stack_chk_\w+|"
+ALLOWED = re.compile(r"^(mem(cpy|set|cmp|move)|__mem(cpy|set|move)_chk|__assert_fail|__stack_chk_\w+|"
                      r"__(popcount|clz|ctz|u?div|u?mod|u?mul|ash|lsh)\w*|_GLOBAL_OFFSET_TABLE_)$")
 INSTRUMENTED = re.compile(r"^(__asan_|__ubsan_|__gcov_|__llvm_|__sanitizer_|__sancov_|__tsan_)")
 
