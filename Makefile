@@ -5,12 +5,14 @@
 #   make demo      see it work on small virtual machines of its own (root)
 #   make check     every test; the last line says "N passed, N failed" (root)
 #   make           build
-#   make check-packages  the packages in a fresh system: a minute (root)
-#   make check-vhost   on an emulated host of 64 CPUs: some minutes (root)
-#   make demo-vhost    the same for the eye
 #   make unit      the tests that take seconds, for the developer's loop
+#   make check-vhost     on an emulated host of 64 CPUs: some minutes (root)
+#   make demo-vhost      the same for the eye
+#   make check-packages  the packages in a fresh system: a minute (root)
+#   make analyze   clang-tidy and cppcheck: minutes
+#   make coverage  how much of the code the tests run: minutes (root)
 #   make install   PREFIX=/usr DESTDIR=...
-#   make deb | rpm  the packages, into build/packages
+#   make deb       a Debian package, into build/packages; make rpm: an RPM
 #
 # `make check` and `make demo` first install what is missing (tools/deps.sh).
 
@@ -24,7 +26,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench install deb rpm check-packages lint clean check-clang
+.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench install deb rpm check-packages analyze coverage lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -77,6 +79,16 @@ install:
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
 	@DESTDIR=$(DESTDIR) $(MESON) install -C $(BUILD) --no-rebuild
 
+# clang-tidy and cppcheck: minutes.
+analyze: all
+	@tools/deps.sh lint
+	@tools/analyze $(BUILD)
+
+# What the tests run of the code, in a build of its own (as root: some minutes).
+coverage:
+	@tools/deps.sh coverage
+	@tools/coverage $(BUILD)-coverage
+
 # A copy of the source is built, by the distribution's own tools.
 deb rpm:
 	@tools/package $@ $(BUILD)/packages
@@ -92,4 +104,4 @@ lint:
 	@tools/lint
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-clang
+	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-coverage

@@ -11,7 +11,8 @@
 #   - when nothing is missing, nothing at all happens, and no root is needed.
 #
 # tools/deps.sh packages: also what packages are built and judged with;
-# tools/deps.sh lint: also the checkers of `make lint`.
+# tools/deps.sh lint: also the checkers of `make lint` and
+# `make analyze`; tools/deps.sh coverage: also what `make coverage` uses.
 set -eu
 
 with=${1:-}
@@ -32,6 +33,7 @@ apt_packages() {
 	case $with in
 	packages) echo debhelper dpkg-dev lintian rpm rpmlint debootstrap ;;
 	lint) echo clang-format clang-tidy cppcheck shellcheck ;;
+	coverage) echo gcovr ;;
 	esac
 }
 
@@ -74,6 +76,7 @@ dnf_packages() {
 	case $with in
 	packages) echo rpm-build rpmlint ;;
 	lint) echo clang-tools-extra cppcheck ShellCheck/shellcheck ;;
+	coverage) echo gcovr ;;
 	esac
 }
 

@@ -308,7 +308,7 @@ int options_parse(int argc, char **argv, Options *ret, Complaint *ret_why) {
         int option;
 
         opterr = 0;
-        optind = 1;
+        optind = 0; /* 1 would go on inside a word of the call before */
         while ((option = getopt_long(argc, argv, ":hV", long_options, NULL)) != -1) {
                 if (option == 'h' || option == 'V') {
                         options.mode = option == 'h' ? MODE_HELP : MODE_VERSION;
