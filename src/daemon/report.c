@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/leftovers.h"
 #include "util/log.h"
 #include "wire/names.h"
 
@@ -28,6 +29,7 @@ struct Report {
         char line[REPORT_LINE_MAX];
         size_t used;
         unsigned n_left_out;
+        bool leftovers_told; /* what was there when we came: once */
 };
 
 int report_new(Report **ret) {
@@ -131,6 +133,9 @@ void report_round(Report *report, const Rounds *rounds) {
         report_trouble(report, rounds);
         if (!rounds->have_view)
                 return;
+        if (!report->leftovers_told)
+                leftovers_report(rounds->snapshot, &rounds->topology->online);
+        report->leftovers_told = true;
         report->used = 0;
         report->n_left_out = 0;
         report->line[0] = '\0';

@@ -39,6 +39,16 @@ def run(words, check=True, **more):
     return done.stdout
 
 
+def next_deb(deb, directory):
+    """The same package under a higher version, made in directory."""
+    tree, made = os.path.join(directory, "next"), os.path.join(directory, "next.deb")
+    run(["dpkg-deb", "-R", deb, tree])
+    run(["sed", "-i", "s/^Version: .*/&+next/", os.path.join(tree, "DEBIAN/control")])
+    run(["dpkg-deb", "--root-owner-group", "-b", tree, made])
+    run(["rm", "-rf", tree])
+    return made
+
+
 class FreshRoot:
     """Must be used inside namespaces of its own: it mounts."""
 

@@ -17,7 +17,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../real"))
 sys.path.insert(0, HERE)
-from fresh_root import FreshRoot, difference, run  # noqa: E402
+from fresh_root import FreshRoot, difference, next_deb, run  # noqa: E402
 from lab.tap import Skip, case, check, equal, run_cases  # noqa: E402
 
 SETTINGS = "/etc/vas/vas-daemon.conf"
@@ -52,15 +52,6 @@ class Packages:
 
     def rpm(self):
         return self.only("vsched-*.rpm")
-
-    def next_deb(self):
-        """The same package under a higher version."""
-        tree, made = os.path.join(self.root.layer, "next"), os.path.join(self.root.layer, "next.deb")
-        run(["dpkg-deb", "-R", self.deb(), tree])
-        control = os.path.join(tree, "DEBIAN/control")
-        run(["sed", "-i", r"s/^Version: .*/&+next/", control])
-        run(["dpkg-deb", "--root-owner-group", "-b", tree, made])
-        return made
 
     def accounts(self):
         return {name: set(self.root.read("/etc/" + name).splitlines()) for name in ACCOUNTS}
@@ -126,7 +117,7 @@ def upgrades(packages):
     root.write(SETTINGS, mine)
     root.write(DROP_IN, "[placement]\nskip-cpuset = 0\n")
     root.write(PERSISTED, "[defrag]\nburst = 32\n")
-    said = root.run("dpkg", "-i", root.put(packages.next_deb(), "next.deb"))
+    said = root.run("dpkg", "-i", root.put(next_deb(packages.deb(), root.layer), "next.deb"))
     say(said)
     check("writes nothing" not in said, "it speaks as if it were new: %s", said)
     check("+next" in root.run("dpkg-query", "-W", "vsched"), "it was not upgraded")

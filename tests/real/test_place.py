@@ -250,4 +250,33 @@ def dying(lab):
     wait_until(lambda: lab.daemon.status()["vms"] == 1, 3, "the dead are forgotten")
 
 
+def narrow_cpuset(thread, cpus):
+    """What a program that binds vCPUs by their cpusets does, and may leave."""
+    with open("/proc/%d/cgroup" % thread.tid, encoding="ascii") as f:
+        lines = [line.rstrip("\n").split(":", 2) for line in f]
+    v1 = [path for _, names, path in lines if "cpuset" in names.split(",")]
+    v2 = [path for number, _, path in lines if number == "0"]
+    group = "/sys/fs/cgroup/cpuset" + v1[0] if v1 else "/sys/fs/cgroup" + v2[0]
+    check(os.path.basename(group).startswith("vcpu"), "not a vCPU's own cpuset: %s", group)
+    with open(group + "/cpuset.cpus", "w", encoding="ascii") as f:
+        f.write(cpus)
+
+
+@case("a cpuset that another program left is named at the start, with what mends it")
+def leftovers(lab):
+    pair = lab.pair()
+    vm, clean = lab.vm("left", vcpus=2).start(), lab.vm("clean").start()
+    narrow_cpuset(vm.threads()[1], str(pair[1]))
+    lab.daemon.start()
+    found = [line for line in lab.daemon.log().splitlines() if "cpuset" in line]
+    equal(len(found), 1, "lines about it")
+    check("%s: the cpusets of 1 of its 2 vCPUs" % vm.name in found[0] and "vCPU 1 has %d of" % pair[1] in found[0],
+          "%s", found[0])
+    check(clean.name not in found[0], "%s", found[0])
+    lab.daemon.stop()
+    lab.virsh("vcpupin", vm.name, "1", cpu_list(lab.cpus), "--live")
+    lab.daemon.start()
+    check("cpuset" not in lab.daemon.log().split("started, mode")[-1], "what mends it does not")
+
+
 main(__file__)

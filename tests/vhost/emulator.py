@@ -14,12 +14,16 @@ import glob
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 
 from cpio import Archive
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(HERE + "/../packages")
+from fresh_root import next_deb  # noqa: E402
+
 # /sys/devices/system of an emulated arm64 machine, complete.
 ARM64_TREE = HERE + "/arm64-64cpu.tar.xz"
 MODULES = ["drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
@@ -99,8 +103,10 @@ class Host:
     def _write_stage(self):
         """What is laid over the build host's files: the installed programs."""
         stage = os.path.join(self.results, "stage")
-        subprocess.run([os.environ.get("MESON", "meson"), "install", "-C", self.build, "--no-rebuild", "--quiet",
-                        "--destdir", stage], check=True, stdout=subprocess.DEVNULL)
+        if self.scenario != "package":
+            subprocess.run([os.environ.get("MESON", "meson"), "install", "-C", self.build, "--no-rebuild", "--quiet",
+                            "--destdir", stage], check=True, stdout=subprocess.DEVNULL)
+        os.makedirs(stage + "/usr/bin", exist_ok=True)
         shutil.copy(os.path.join(self.build, "tests/vhost/vhost-look"), stage + "/usr/bin")
         os.makedirs(stage + "/usr/lib/vhost")
         shutil.copy(os.path.join(self.build, "tests/vhost/die_in_write.so"), stage + "/usr/lib/vhost")
@@ -109,7 +115,17 @@ class Host:
         os.rename(stage + "/usr/lib/vhost/dt64", stage + "/usr/lib/vhost/arm64")
         if self.is_systemd:
             self._stage_systemd(stage)
+        if self.scenario == "package":
+            self._stage_package(stage + "/usr/lib/vhost")
         return stage
+
+    def _stage_package(self, place):
+        """The package that is installed in there, and its successor."""
+        found = glob.glob(os.path.join(self.build, "packages/vsched_*.deb"))
+        if len(found) != 1:
+            raise Missing("no package in %s/packages: make deb" % self.build)
+        shutil.copy(found[0], place + "/vsched.deb")
+        next_deb(found[0], place)
 
     def _write_initramfs(self, kernel, settings):
         archive = Archive()
@@ -153,7 +169,7 @@ class Host:
 
     @property
     def is_systemd(self):
-        return self.scenario == "systemd"
+        return self.scenario in ("systemd", "package")
 
     def _script(self):
         return "%s/scenario_%s.py" % (HERE, self.scenario)
