@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TESTS = ["plan", "holes", "random", "brute", "topology", "layers"]
+TESTS = ["plan", "fit", "holes", "random", "brute", "topology", "layers"]
 
 # file, what stands there, what is planted
 MUTANTS = [
