@@ -12,7 +12,7 @@ void model_init(ModelHost *model, unsigned n_clusters, unsigned cpus_per_cluster
 }
 
 ModelVm *model_start(ModelHost *model, const char *name, unsigned n_vcpus, unsigned first, unsigned last) {
-        unsigned serial = model->n_vms + 1;
+        unsigned serial = ++model->last_serial;
         ModelVm *vm = &model->vm[model->n_vms++];
 
         *vm = (ModelVm){.pid = (int)serial * 1000, .listed = true, .range_named = true, .n_vcpus = n_vcpus};
@@ -30,6 +30,11 @@ void model_destroy(ModelVm *vm) {
         vm->listed = false;
         for (unsigned i = 0; i < vm->n_vcpus; i++)
                 vm->thread[i].alive = false;
+}
+
+void model_forget(ModelHost *model, unsigned v) {
+        memmove(&model->vm[v], &model->vm[v + 1], (model->n_vms - v - 1) * sizeof(model->vm[0]));
+        model->n_vms--;
 }
 
 void model_vcpupin(ModelVm *vm, unsigned vcpu, unsigned first, unsigned last) {
@@ -51,7 +56,7 @@ static int model_read_topology(void *self, ClusterLevel level, Topology *ret, ch
         const char *why;
 
         (void)level;
-        CPUSET_FOREACH(cpu, &model->online)
+        CPUSET_FOREACH (cpu, &model->online)
                 fact[n++] = (CpuFact){.os = (uint16_t)cpu,
                                       .cluster = (unsigned)cpu / model->cpus_per_cluster,
                                       .core = (unsigned)cpu};
@@ -94,7 +99,8 @@ static void observe_vm(const ModelVm *model_vm, Snapshot *ret) {
         ret->n_vms++;
 }
 
-static int model_observe(void *self, const FactList *facts, const Topology *topology, bool full, Snapshot *ret) {
+static int model_observe(void *self, const FactList *facts, const Topology *topology, bool full,
+                         Snapshot *ret) {
         const ModelHost *model = self;
 
         (void)facts;
@@ -133,11 +139,14 @@ static WriteStatus model_write_mask(void *self, const ThreadRef *ref, const CpuS
         thread->writes++;
         if (model->at_next < model->n_next) {
                 WriteStatus status = model->next_status[model->at_next++];
+                if (status == WRITE_RETRY && model->unknown_writes && cpuset_is_subset(mask, &thread->cpuset))
+                        thread->mask = *mask;
                 if (status != WRITE_OK)
                         return status;
         }
         cpuset_and(&clipped, &thread->cpuset);
         cpuset_and(&clipped, &model->online);
+        model->clipped += !cpuset_equal(&clipped, mask);
         if (cpuset_is_empty(&clipped))
                 return WRITE_REFUSED;
         thread->mask = *ret_mask = clipped;

@@ -31,12 +31,14 @@ typedef struct ModelVm {
 typedef struct ModelHost {
         unsigned n_clusters, cpus_per_cluster;
         CpuSet online;
-        unsigned n_vms;
+        unsigned n_vms, last_serial;
         ModelVm vm[MODEL_VMS];
         int64_t now_ns;
         unsigned writes;            /* all writes that reached the kernel */
         WriteStatus next_status[8]; /* what the coming writes end with; WRITE_OK: as the kernel's rules say */
         unsigned n_next, at_next;
+        bool unknown_writes;        /* a coming WRITE_RETRY has written all the same */
+        unsigned clipped;           /* writes of which the kernel took only a part, or nothing */
         int die_tid;                /* this thread dies just before it is written */
         bool observe_fails;
 } ModelHost;
@@ -46,6 +48,8 @@ Host model_door(ModelHost *model);
 /* A VM with a range of first .. last for all vCPUs; its threads may run anywhere in it. */
 ModelVm *model_start(ModelHost *model, const char *name, unsigned n_vcpus, unsigned first, unsigned last);
 void model_destroy(ModelVm *vm);
+/* Makes room: forgets VM number v, which is gone. Those after it move up. */
+void model_forget(ModelHost *model, unsigned v);
 /* What virsh vcpupin does: range, cpuset and mask. */
 void model_vcpupin(ModelVm *vm, unsigned vcpu, unsigned first, unsigned last);
 int model_cpu(const ModelVm *vm, unsigned vcpu); /* its only CPU; -1 */
