@@ -4,6 +4,7 @@
 /* What vasctl's verbs share: options, the daemon's answers, output. */
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -107,6 +108,8 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * colours, reverse the line or hide itself is spelled out. NULL: no memory.
  */
 char *text_clean(const char *text);
+/* What printf would print, cleaned likewise. */
+char *text_format(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 /* Columns that a clean text takes. */
 unsigned text_width(const char *clean);
 /* Cuts a clean text to at most width columns, with a mark where it was cut. */

@@ -110,36 +110,39 @@ void print_clean(const char *text) {
         fputs(clean ? clean : "?", stdout);
 }
 
-void complain(const char *format, ...) {
+char *text_format(const char *format, va_list args) {
         AUTO_FREE char *text = NULL;
-        AUTO_FREE char *clean = NULL;
-        va_list args;
-        int r;
 
-        va_start(args, format);
-        r = vasprintf(&text, format, args);
-        va_end(args);
-        if (r < 0)
+        if (vasprintf(&text, format, args) < 0) {
                 text = NULL;
-        else
-                clean = text_clean(text);
+                return NULL;
+        }
+        return text_clean(text);
+}
+
+static __attribute__((format(printf, 1, 0))) void complain_of(const char *format, va_list args) {
+        AUTO_FREE char *clean = text_format(format, args);
+
         fflush(stdout);
         fprintf(stderr, "vasctl: %s\n", clean ? clean : "out of memory");
 }
 
-int fail(const Ctl *ctl, int status, const char *format, ...) {
-        AUTO_FREE char *text = NULL;
+void complain(const char *format, ...) {
         va_list args;
-        int r;
 
         va_start(args, format);
-        r = vasprintf(&text, format, args);
+        complain_of(format, args);
         va_end(args);
-        if (r < 0)
-                text = NULL;
+}
+
+int fail(const Ctl *ctl, int status, const char *format, ...) {
+        va_list args;
+
         if (!ctl->json)
                 puts("Failed to execute command.");
-        complain("%s", text ? text : "out of memory");
+        va_start(args, format);
+        complain_of(format, args);
+        va_end(args);
         return status;
 }
 

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
-#include "util/cleanup.h"
 
 enum { GAP = 2, FIRST_WIDTH_MIN = 12, LAST_WIDTH_MIN = 8 };
 
@@ -21,19 +20,13 @@ void table_title(Table *table, const char *title, bool right) {
 }
 
 void table_add(Table *table, Colour colour, const char *format, ...) {
-        AUTO_FREE char *text = NULL;
-        char *clean = NULL;
+        char *clean;
         Cell *cells;
         va_list args;
-        int r;
 
         va_start(args, format);
-        r = vasprintf(&text, format, args);
+        clean = text_format(format, args);
         va_end(args);
-        if (r < 0)
-                text = NULL;
-        else
-                clean = text_clean(text);
         cells = clean ? realloc(table->cell, (table->n_cells + 1) * sizeof(*cells)) : NULL;
         if (!cells) {
                 free(clean);

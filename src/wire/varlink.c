@@ -109,25 +109,50 @@ static int complete_parameters(json_t *root, json_t **ret) {
         return 0;
 }
 
-static int call_member(const char *key, json_t *value, VarlinkCall *call) {
-        bool upgrade = false;
-        int r;
+typedef enum MessageKind { CALL = 1, REPLY = 2 } MessageKind;
 
-        if (strcmp(key, "method") == 0)
-                return take_name(value, &call->method);
-        if (strcmp(key, "more") == 0)
-                return take_flag(value, &call->more);
-        if (strcmp(key, "oneway") == 0)
-                return take_flag(value, &call->oneway);
-        if (strcmp(key, "upgrade") == 0) {
-                r = take_flag(value, &upgrade);
-                return r < 0 ? r : upgrade ? -EBADMSG : 0;
+/* What a call or a reply may say; what belongs to the other one stays unset. */
+typedef struct Message {
+        const char *name; /* the method, or the error */
+        bool more, oneway, upgrade, continues;
+        json_t *parameters, *root;
+} Message;
+
+static int message_member(const char *key, json_t *value, MessageKind kind, Message *message) {
+        const struct {
+                const char *key;
+                unsigned kinds;
+                const char **name;
+                bool *flag;
+        } members[] = {
+                {"method", CALL, .name = &message->name},
+                {"error", REPLY, .name = &message->name},
+                {"more", CALL, .flag = &message->more},
+                {"oneway", CALL, .flag = &message->oneway},
+                {"upgrade", CALL, .flag = &message->upgrade},
+                {"continues", REPLY, .flag = &message->continues},
+                {"parameters", CALL | REPLY},
+        };
+
+        for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+                if (!(members[i].kinds & kind) || strcmp(key, members[i].key) != 0)
+                        continue;
+                if (members[i].name)
+                        return take_name(value, members[i].name);
+                return members[i].flag ? take_flag(value, members[i].flag) : 0;
         }
-        return strcmp(key, "parameters") == 0 ? 0 : -EBADMSG;
+        return -EBADMSG;
 }
 
-int varlink_call_parse(const char *text, size_t length, VarlinkCall *ret) {
-        VarlinkCall call = {};
+/* Whether the members go together. We upgrade no connection. */
+static bool message_is_legal(MessageKind kind, const Message *message) {
+        if (kind == CALL)
+                return message->name && !message->upgrade && !(message->more && message->oneway);
+        return !(message->name && message->continues);
+}
+
+static int message_parse(const char *text, size_t length, MessageKind kind, Message *ret) {
+        Message message = {};
         json_auto_t *root = NULL;
         const char *key;
         json_t *value;
@@ -137,18 +162,31 @@ int varlink_call_parse(const char *text, size_t length, VarlinkCall *ret) {
         if (r < 0)
                 return r;
         json_object_foreach (root, key, value) {
-                r = call_member(key, value, &call);
+                r = message_member(key, value, kind, &message);
                 if (r < 0)
                         return r;
         }
-        if (!call.method || (call.more && call.oneway))
+        if (!message_is_legal(kind, &message))
                 return -EBADMSG;
-        r = complete_parameters(root, &call.parameters);
+        r = complete_parameters(root, &message.parameters);
         if (r < 0)
                 return r;
-        call.root = STEAL_PTR(root);
-        *ret = call;
+        message.root = STEAL_PTR(root);
+        *ret = message;
         return 0;
+}
+
+int varlink_call_parse(const char *text, size_t length, VarlinkCall *ret) {
+        Message message;
+        int r = message_parse(text, length, CALL, &message);
+
+        if (r == 0)
+                *ret = (VarlinkCall){.method = message.name,
+                                     .parameters = message.parameters,
+                                     .more = message.more,
+                                     .oneway = message.oneway,
+                                     .root = message.root};
+        return r;
 }
 
 void varlink_call_done(VarlinkCall *call) {
@@ -156,37 +194,16 @@ void varlink_call_done(VarlinkCall *call) {
         *call = (VarlinkCall){};
 }
 
-static int reply_member(const char *key, json_t *value, VarlinkReply *reply) {
-        if (strcmp(key, "error") == 0)
-                return take_name(value, &reply->error);
-        if (strcmp(key, "continues") == 0)
-                return take_flag(value, &reply->continues);
-        return strcmp(key, "parameters") == 0 ? 0 : -EBADMSG;
-}
-
 int varlink_reply_parse(const char *text, size_t length, VarlinkReply *ret) {
-        VarlinkReply reply = {};
-        json_auto_t *root = NULL;
-        const char *key;
-        json_t *value;
-        int r;
+        Message message;
+        int r = message_parse(text, length, REPLY, &message);
 
-        r = object_parse(text, length, &root);
-        if (r < 0)
-                return r;
-        json_object_foreach (root, key, value) {
-                r = reply_member(key, value, &reply);
-                if (r < 0)
-                        return r;
-        }
-        if (reply.error && reply.continues)
-                return -EBADMSG;
-        r = complete_parameters(root, &reply.parameters);
-        if (r < 0)
-                return r;
-        reply.root = STEAL_PTR(root);
-        *ret = reply;
-        return 0;
+        if (r == 0)
+                *ret = (VarlinkReply){.error = message.name,
+                                      .parameters = message.parameters,
+                                      .continues = message.continues,
+                                      .root = message.root};
+        return r;
 }
 
 void varlink_reply_done(VarlinkReply *reply) {

@@ -69,6 +69,8 @@ static void anything_else_is_no_call(void **state) {
                 "{\"method\":\"a.B\",\"more\":true,\"oneway\":true}",
                 "{\"method\":\"a.B\",\"upgrade\":true}",
                 "{\"method\":\"a.B\",\"unknown\":true}",
+                "{\"method\":\"a.B\",\"continues\":true}",
+                "{\"method\":\"a.B\",\"error\":\"a.Bad\"}",
                 "{\"method\":\"a.B\"}}",
                 "{\"method\":\"a.B\"} x",
                 "{\"method\":\"a.B\",\"parameters\":{\"x\":1e99999}}",
@@ -164,6 +166,8 @@ static void messages_are_packed(void **state) {
 
 static void replies_are_taken_apart(void **state) {
         const char *good = "{\"parameters\":{\"n\":1},\"continues\":true}", *bad = "{\"error\":\"a.Bad\"}";
+        static const char *const broken[] = {"{\"error\":1}", "{\"error\":\"a.Bad\",\"continues\":true}",
+                                             "{\"method\":\"a.B\"}", "{\"more\":true}"};
         VarlinkReply reply;
 
         (void)state;
@@ -175,7 +179,8 @@ static void replies_are_taken_apart(void **state) {
         assert_string_equal(reply.error, "a.Bad");
         assert_int_equal(json_object_size(reply.parameters), 0);
         varlink_reply_done(&reply);
-        assert_int_equal(varlink_reply_parse("{\"error\":1}", 11, &reply), -EBADMSG);
+        for (size_t i = 0; i < N_ELEMENTS(broken); i++)
+                assert_int_equal(varlink_reply_parse(broken[i], strlen(broken[i]), &reply), -EBADMSG);
 }
 
 int main(void) {
