@@ -65,7 +65,7 @@ slow: all
 
 check-clang:
 	@if command -v $(CLANG) >/dev/null; then \
-		[ -e $(BUILD)-clang/build.ninja ] || CC=$(CLANG) $(MESON) setup $(BUILD)-clang >/dev/null && \
+		[ -e $(BUILD)-clang/build.ninja ] || CC=$(CLANG) $(MESON) setup $(BUILD)-clang -Doptimization=0 >/dev/null && \
 		$(MESON) compile -C $(BUILD)-clang -j $(JOBS) && \
 		$(PYTHON) tests/sim/same_figures.py $(BUILD)/src/sim/vas-sim $(BUILD)-clang/src/sim/vas-sim; \
 	else echo "$(CLANG) is not here: built with $${CC:-cc} only"; fi

@@ -3,7 +3,7 @@
 
 /*
  * The host door: all that the daemon asks of a host. platform/ implements it
- * for the real one; vas-sim and the tests put a modelled host behind it.
+ * for the real one; the tests put a modelled host behind it.
  */
 
 #include "core/dynamic.h"

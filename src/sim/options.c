@@ -111,7 +111,7 @@ static int take_faults(const char *text, FaultRates *ret, Complaint *why) {
         snprintf(copy, sizeof(copy), "%s", text);
         for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
                 char *value = strchr(word, '=');
-                double percent;
+                double percent = 0;
                 if (value)
                         *value++ = '\0';
                 uint32_t *rate = strcmp(word, "writes") == 0   ? &ret->writes

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Replays traces with several builds of vas-sim: all figures but times and
-memory must be equal, whatever the compiler.  same_figures.py VAS-SIM VAS-SIM ..."""
+memory must be equal, whatever the compiler and its optimisation.  same_figures.py VAS-SIM VAS-SIM ..."""
 
 import json
 import pathlib
