@@ -391,5 +391,8 @@ int main(int argc, char **argv) {
                 first_seed = strtoull(argv[1], NULL, 10);
                 n_seeds = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
         }
-        return cmocka_run_group_tests_name("daemon/faults", tests, NULL, NULL);
+        int r = cmocka_run_group_tests_name("daemon/faults", tests, NULL, NULL);
+
+        unlink(path); /* what a failed seed left */
+        return r;
 }
