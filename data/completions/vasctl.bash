@@ -11,7 +11,7 @@ _vasctl() {
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
 	verb=${COMP_WORDS[1]}
 	case $prev in
-	vasctl) words="status list show map explain metrics pause resume reassign recover set query opt --help --version" ;;
+	vasctl) words="status list show map explain plan metrics pause resume reassign recover set query opt --help --version" ;;
 	set) words="config" ;;
 	query) words="affinity" ;;
 	opt) words="reassign recover" ;;
@@ -19,9 +19,13 @@ _vasctl() {
 	-sp | --sched-policy) words="affinity dynamicAffinity" ;;
 	affinity) words="-s --scope" ;;
 	-s | --scope) words="all $(_vasctl_vms)" ;;
-	show | explain) words="$(_vasctl_vms)" ;;
+	show | explain | --remove) words="$(_vasctl_vms)" ;;
+	plan) words="--add --remove --reassign --policy --json" ;;
+	--reassign) words="all $(_vasctl_vms)" ;;
+	--policy) words="static dynamic cluster" ;;
+	--add) words="" ;;
 	reassign) if [ "$verb" = opt ]; then words="-s --scope"; else words="all $(_vasctl_vms)"; fi ;;
-	*) words="--json" ;;
+	*) words="--json"; [ "$verb" = plan ] && words="--add --remove --reassign --policy --json" ;;
 	esac
 	local IFS=$' \t\n'
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

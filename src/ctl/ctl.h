@@ -50,6 +50,7 @@ int run_metrics(Ctl *ctl, int argc, char **argv);
 int run_opt_reassign(Ctl *ctl, int argc, char **argv);
 int run_opt_recover(Ctl *ctl, int argc, char **argv);
 int run_pause(Ctl *ctl, int argc, char **argv);
+int run_plan(Ctl *ctl, int argc, char **argv);
 int run_query_affinity(Ctl *ctl, int argc, char **argv);
 int run_reassign(Ctl *ctl, int argc, char **argv);
 int run_recover(Ctl *ctl, int argc, char **argv);
@@ -127,6 +128,12 @@ void print_json(const json_t *value, bool compact);
 void print_wrapped(const Ctl *ctl, const char *first, const char *clean);
 /* Any text, cleaned, to stdout. */
 void print_clean(const char *text);
+
+/* The moves of a plan, but for those of a VM that does not exist yet; would: they
+ * are not made. Returns how many there are; prints nothing for none. */
+size_t print_plan_moves(const json_t *moves, bool would);
+/* What of the host's score is above 0, before and after. */
+void print_scores(const json_t *before, const json_t *after);
 
 /* --- members of answers, with defaults for what is missing --- */
 

@@ -8,8 +8,6 @@
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
 
-enum { MOVES_SHOWN = 40 };
-
 static const char nothing_to_do[] = "Virtual machine needs to reassign cpu does not exist";
 
 static void call_reassign(const Ctl *ctl, const char *scope, bool dry_run, Answer *ret) {
@@ -51,52 +49,10 @@ int run_opt_reassign(Ctl *ctl, int argc, char **argv) {
         return status;
 }
 
-static void print_move(const json_t *move) {
-        long long from = get_number(move, "from"), to = get_number(move, "to");
-
-        printf("  ");
-        print_clean(get_string(move, "name"));
-        printf(" vCPU %lld: ", get_number(move, "vcpu"));
-        if (to >= 0 && from >= 0)
-                printf("CPU %lld -> %lld", from, to);
-        else if (to >= 0)
-                printf("CPU %lld", to);
-        else {
-                printf("CPUs ");
-                print_clean(get_string(move, "mask"));
-        }
-        printf(" (");
-        print_clean(get_string(move, "kind"));
-        puts(")");
-}
-
-static void print_score(const json_t *before, const json_t *after, const char *key, const char *what) {
-        long long from = get_number(before, key), to = get_number(after, key);
-
-        if (from != to)
-                printf("  %-38s %lld -> %lld\n", what, from, to);
-        else if (from > 0)
-                printf("  %-38s %lld\n", what, from);
-}
-
 static void print_result(const json_t *result, bool dry_run) {
-        const json_t *moves = json_object_get(result, "moves"), *before = json_object_get(result, "before"),
-                     *after = json_object_get(result, "after");
-        size_t n = json_array_size(moves);
-
-        if (n == 0)
+        if (print_plan_moves(json_object_get(result, "moves"), dry_run) == 0)
                 puts("Nothing to move: it is as good as it can be.");
-        else
-                printf("%zu %s of a vCPU%s:\n", n, n == 1 ? "move" : "moves",
-                       dry_run ? " would be made" : "");
-        for (size_t i = 0; i < n && i < MOVES_SHOWN; i++)
-                print_move(json_array_get(moves, i));
-        if (n > MOVES_SHOWN)
-                printf("  and %zu more (--json shows all)\n", n - MOVES_SHOWN);
-        print_score(before, after, "unplaced", "VMs without CPUs of their own");
-        print_score(before, after, "excess_nodes", "NUMA nodes above the minimum");
-        print_score(before, after, "excess_clusters", "clusters above the minimum");
-        print_score(before, after, "shared_cores", "cores that carry two VMs");
+        print_scores(json_object_get(result, "before"), json_object_get(result, "after"));
 }
 
 int run_reassign(Ctl *ctl, int argc, char **argv) {

@@ -36,6 +36,15 @@ const Verb verbs[] = {
          "In Prometheus' text format, as node_exporter's textfile collector reads it.\n"
          "  --openmetrics   in OpenMetrics 1.0, with units",
          true, run_metrics},
+        {NULL, "plan", "[OPTIONS]", "what would happen if; changes nothing",
+         "Without options: what the daemon would do next. CLUSTERS: in brackets the fewest\n"
+         "that the VM's range allows.\n"
+         "  --add N[:RANGE]      if a VM of N vCPUs came; RANGE is where it may run, CPUs\n"
+         "                       like 0-7,12 or a NUMA node like node0; without: everywhere\n"
+         "  --remove VM          if that VM went\n"
+         "  --reassign VM|all    if it were placed anew, without regard to move credits\n"
+         "  --policy POLICY      if the host's policy were static, dynamic or cluster",
+         true, run_plan},
         {NULL, "pause", "", "keep all pins, move nothing until resume", NULL, false, run_pause},
         {NULL, "resume", "", "act again", NULL, false, run_resume},
         {NULL, "reassign", "VM|all [--dry-run]", "place anew, as well as it can be done",

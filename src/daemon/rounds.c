@@ -723,18 +723,26 @@ static void snapshot_copy(Snapshot *to, const Snapshot *from) {
         memcpy(to->pool.set, from->pool.set, (from->pool.n + 1) * sizeof(*to->pool.set));
 }
 
+void rounds_trial_begin(Rounds *rounds) {
+        snapshot_copy(rounds->trial_snapshot, rounds->snapshot);
+        *rounds->trial_history = *rounds->history;
+}
+
+void rounds_trial_plan(Rounds *rounds, const PlanRequest *request) {
+        hold_hide(rounds->state, rounds->trial_snapshot);
+        plan_make(rounds->topology, rounds->trial_snapshot, &rounds->settings->policy, rounds->trial_history, request,
+                  rounds_now(rounds), rounds->work, rounds->trial);
+        hold_plan(rounds->state, rounds->topology, &rounds->settings->policy, rounds->tidal != TIDAL_NONE,
+                  rounds->trial_snapshot, rounds->trial);
+}
+
 int rounds_try_reassign(Rounds *rounds, const char *scope) {
         PlanRequest request;
 
         if (!plan_request(rounds->snapshot, scope, &request))
                 return 1;
-        snapshot_copy(rounds->trial_snapshot, rounds->snapshot);
-        *rounds->trial_history = *rounds->history;
-        hold_hide(rounds->state, rounds->trial_snapshot);
-        plan_make(rounds->topology, rounds->trial_snapshot, &rounds->settings->policy, rounds->trial_history, &request,
-                  rounds_now(rounds), rounds->work, rounds->trial);
-        hold_plan(rounds->state, rounds->topology, &rounds->settings->policy, rounds->tidal != TIDAL_NONE,
-                  rounds->trial_snapshot, rounds->trial);
+        rounds_trial_begin(rounds);
+        rounds_trial_plan(rounds, &request);
         return 0;
 }
 

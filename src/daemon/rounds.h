@@ -103,6 +103,14 @@ bool rounds_apply_some(Rounds *rounds, int64_t budget_ns);
  */
 void rounds_cancel(Rounds *rounds);
 
+/*
+ * A plan on trial, of which nothing remains but trial and trial_snapshot: first
+ * these and the history become copies of what the last round saw and left; what
+ * the caller then changes in trial_snapshot is planned for.
+ */
+void rounds_trial_begin(Rounds *rounds);
+void rounds_trial_plan(Rounds *rounds, const PlanRequest *request);
+
 /* Plans a reassignment on what the last round saw and leaves no trace but in
  * trial and trial_snapshot. Returns 0; 1 when that VM is not there. */
 int rounds_try_reassign(Rounds *rounds, const char *scope);

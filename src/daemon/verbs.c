@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "daemon/verbs.h"
+#include "daemon/verbs_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,12 +17,6 @@
 
 #define SECOND_NS 1e9
 
-typedef struct Request {
-        Server *server;
-        ControlCall *call;
-        json_t *parameters;
-} Request;
-
 void verbs_error(ControlCall *call, const char *name, const char *reason) {
         char error[128];
 
@@ -30,41 +24,39 @@ void verbs_error(ControlCall *call, const char *name, const char *reason) {
         control_error(call, error, json_pack("{s:o}", "reason", view_text(reason)));
 }
 
-static void reply(const Request *request, json_t *parameters) {
+void request_reply(const Request *request, json_t *parameters) {
         if (parameters)
                 control_reply(request->call, parameters);
         else
                 verbs_error(request->call, "Failed", "out of memory");
 }
 
-static void reply_named(const Request *request, const char *name, json_t *value) {
-        reply(request, value ? json_pack("{s:o}", name, value) : NULL);
+void request_reply_named(const Request *request, const char *name, json_t *value) {
+        request_reply(request, value ? json_pack("{s:o}", name, value) : NULL);
 }
 
-static void invalid(const Request *request, const char *parameter) {
+void request_invalid(const Request *request, const char *parameter) {
         control_error(request->call, "org.varlink.service.InvalidParameter",
                       json_pack("{s:s}", "parameter", parameter));
 }
 
-static void no_such_vm(const Request *request, const char *vm) {
+void request_no_such_vm(const Request *request, const char *vm) {
         control_error(request->call, VAS_INTERFACE ".NoSuchVm", json_pack("{s:s}", "vm", vm));
 }
 
-/* A string parameter; NULL, and the call is answered, when it is not one. */
-static const char *take_string(const Request *request, const char *name) {
+const char *request_string(const Request *request, const char *name) {
         const char *text = json_string_value(json_object_get(request->parameters, name));
 
         if (!text)
-                invalid(request, name);
+                request_invalid(request, name);
         return text;
 }
 
-/* An optional boolean; false, and the call is answered, when it is something else. */
-static bool take_bool(const Request *request, const char *name, bool *ret) {
+bool request_bool(const Request *request, const char *name, bool *ret) {
         json_t *value = json_object_get(request->parameters, name);
 
         if (value && !json_is_boolean(value)) {
-                invalid(request, name);
+                request_invalid(request, name);
                 return false;
         }
         *ret = json_is_true(value);
@@ -88,8 +80,7 @@ static const char *no_view_reason(const Server *server, char text[512]) {
         return text;
 }
 
-/* Fills *ret; false, and the call is answered, when there is no view. */
-static bool take_view(const Request *request, View *ret) {
+bool request_view(const Request *request, View *ret) {
         char text[512];
         const char *reason = no_view_reason(request->server, text);
 
@@ -109,7 +100,7 @@ static bool take_scope(const Request *request, const View *view, const char *sco
                 return true;
         *ret = view_find_vm(view, scope);
         if (*ret < 0)
-                no_such_vm(request, scope);
+                request_no_such_vm(request, scope);
         return *ret >= 0;
 }
 
@@ -325,21 +316,21 @@ static void verb_get_status(const Request *request) {
                 json_decref(status);
                 status = NULL;
         }
-        reply_named(request, "status", status);
+        request_reply_named(request, "status", status);
 }
 
 static void verb_get_metrics(const Request *request) {
-        reply_named(request, "metrics", server_metrics(request->server));
+        request_reply_named(request, "metrics", server_metrics(request->server));
 }
 
 static void verb_list_vms(const Request *request) {
-        const char *scope = take_string(request, "scope");
+        const char *scope = request_string(request, "scope");
         json_t *vms;
         bool detail;
         View view;
         int vm;
 
-        if (!scope || !take_bool(request, "detail", &detail) || !take_view(request, &view) ||
+        if (!scope || !request_bool(request, "detail", &detail) || !request_view(request, &view) ||
             !take_scope(request, &view, scope, &vm))
                 return;
         vms = json_array();
@@ -349,37 +340,37 @@ static void verb_list_vms(const Request *request) {
                         vms = NULL;
                         break;
                 }
-        reply_named(request, "vms", vms);
+        request_reply_named(request, "vms", vms);
 }
 
 static void verb_get_host(const Request *request) {
         View view;
 
-        if (take_view(request, &view))
-                reply(request, view_host(&view));
+        if (request_view(request, &view))
+                request_reply(request, view_host(&view));
 }
 
 static void verb_explain(const Request *request) {
-        const char *name = take_string(request, "vm");
+        const char *name = request_string(request, "vm");
         View view;
         int vm;
 
-        if (!name || !take_view(request, &view))
+        if (!name || !request_view(request, &view))
                 return;
         vm = view_find_vm(&view, name);
         if (vm < 0)
-                no_such_vm(request, name);
+                request_no_such_vm(request, name);
         else
-                reply(request, view_explain(&view, (uint32_t)vm, request->server->rounds->history->credits_milli));
+                request_reply(request, view_explain(&view, (uint32_t)vm, request->server->rounds->history->credits_milli));
 }
 
 static void verb_query_affinity(const Request *request) {
-        const char *scope = take_string(request, "scope");
+        const char *scope = request_string(request, "scope");
         View view;
         int vm;
 
-        if (scope && take_view(request, &view) && take_scope(request, &view, scope, &vm))
-                reply_named(request, "affinity", view_affinity(&view, vm));
+        if (scope && request_view(request, &view) && take_scope(request, &view, scope, &vm))
+                request_reply_named(request, "affinity", view_affinity(&view, vm));
 }
 
 /* Whether libvirt can be asked for a fresh list; else the call is answered. */
@@ -402,10 +393,10 @@ static void wait_for_round(const Request *request, const char *reassign, bool dr
 }
 
 static void verb_reassign(const Request *request) {
-        const char *scope = take_string(request, "scope");
+        const char *scope = request_string(request, "scope");
         bool dry_run;
 
-        if (!scope || !take_bool(request, "dry_run", &dry_run))
+        if (!scope || !request_bool(request, "dry_run", &dry_run))
                 return;
         if (!dry_run && !server_acts(request->server)) {
                 verbs_error(request->call, "Refused",
@@ -438,13 +429,13 @@ void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, bool
         }
         for (uint32_t v = 0; v < view.snapshot->n_vms; v++)
                 failed += plan->verdict[v].reason == REASON_WRITE_FAILED;
-        reply(&request, json_pack("{s:i, s:o, s:o, s:o, s:i}", "vms", (int)view.snapshot->n_vms, "moves",
+        request_reply(&request, json_pack("{s:i, s:o, s:o, s:o, s:i}", "vms", (int)view.snapshot->n_vms, "moves",
                                   view_moves(&view), "before", view_score(&plan->before), "after",
                                   view_score(&plan->after), "failed", (int)failed));
 }
 
 static void verb_set_policy(const Request *request) {
-        const char *policy = take_string(request, "policy");
+        const char *policy = request_string(request, "policy");
         char why[SETTINGS_WHY_SIZE];
         Server *server = request->server;
 
@@ -534,6 +525,7 @@ static const Verb verbs[] = {
         {"ListVms", false, verb_list_vms},
         {"GetHost", false, verb_get_host},
         {"Explain", false, verb_explain},
+        {"Plan", false, verb_plan},
         {"QueryAffinity", false, verb_query_affinity},
         {"Settle", false, verb_settle},
         {"Reassign", true, verb_reassign},

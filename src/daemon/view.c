@@ -256,7 +256,8 @@ static json_t *nodes_json(const View *view, const CpuSet *nodes) {
         return STEAL_PTR(list);
 }
 
-static json_t *blocker_json(const View *view, const Verdict *verdict) {
+json_t *view_blocker(const View *view, uint32_t vm) {
+        const Verdict *verdict = &view->plan->verdict[vm];
         bool known = verdict->blocker >= 0 && (uint32_t)verdict->blocker < view->snapshot->n_vms;
 
         return known ? view_text(view->snapshot->vm[verdict->blocker].name) : json_null();
@@ -275,7 +276,7 @@ json_t *view_vm(const View *view, uint32_t vm, bool detail) {
                 "{ss,so,si,ss,ss,ss,so,si,si,si,si,so,si,so,si,so,so,sb,si,si,sb,so,ss,so}", "uuid", v->uuid,
                 "name", view_text(v->name), "pid", v->pid, "verdict", verdict_name(verdict->kind), "reason",
                 reason_name(verdict->reason), "reason_text", reason_text(verdict->reason), "blocker",
-                blocker_json(view, verdict), "vcpus", v->n_vcpus, "exclusive", verdict->n_exclusive, "pinned",
+                view_blocker(view, vm), "vcpus", v->n_vcpus, "exclusive", verdict->n_exclusive, "pinned",
                 verdict->n_pinned, "foreign", verdict->n_foreign, "nodes", nodes_json(view, &nodes),
                 "min_nodes", verdict->min_nodes, "clusters", numbers_json(&clusters), "min_clusters",
                 verdict->min_clusters, "cpus", view_cpulist(&cpus), "allowed", view_cpulist(&allowed),

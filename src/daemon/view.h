@@ -31,6 +31,9 @@ json_t *view_moves(const View *view);  /* []Move */
 json_t *view_host(const View *view);   /* the parameters of GetHost's reply */
 /* The parameters of Explain's reply. credits_milli: what the bucket holds. */
 json_t *view_explain(const View *view, uint32_t vm, int64_t credits_milli);
+/* []Change: the VMs of which two views differ, or that the later view's plan
+ * moves. now and then are in the same order, but for VMs that one of them lacks. */
+json_t *view_changes(const View *now, const View *then);
 /* VSched's JSON for VM vm, -1 for all: an object by UUID. VMs without a vCPU
  * that owns a CPU are left out. */
 json_t *view_affinity(const View *view, int vm);

@@ -28,6 +28,9 @@ void view_vm_cpus(const View *view, uint32_t vm, CpuSet *ret);
 /* The union of what its vCPUs are allowed. */
 void view_vm_allowed(const View *view, uint32_t vm, CpuSet *ret);
 
+/* The name of the VM in its way, or null. */
+json_t *view_blocker(const View *view, uint32_t vm);
+
 /* Thread ids of the VM's iothreads. */
 json_t *view_io_threads(const View *view, uint32_t vm);
 

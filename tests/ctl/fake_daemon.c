@@ -192,6 +192,30 @@ static void answer_of_vm(const Fake *fake, ControlCall *call, const char *method
                                               mood_is(fake, "failing") ? 2 : 0));
 }
 
+/* Whatever is asked comes to the same plan. */
+static void answer_plan(const Fake *fake, ControlCall *call, json_t *parameters) {
+        const char *removed = json_string_value(json_object_get(parameters, "remove"));
+        Scene *planned = scene_by_name(json_object_size(parameters) ? "planned" : "mixed");
+        View then = planned->view;
+
+        if (removed && view_find_vm(&fake->scene->view, removed) < 0)
+                error(call, "NoSuchVm", "vm", removed);
+        else {
+                if (json_object_size(parameters) == 0) {
+                        planned->plan.n_moves = 0;
+                        planned->plan.after = fake->scene->plan.before;
+                }
+                control_reply(call,
+                              json_pack("{so,so,so,so,sb,si,si}", "changes", view_changes(&fake->scene->view, &then),
+                                        "moves", view_moves(&then), "before",
+                                        view_score(&fake->scene->plan.before), "after",
+                                        view_score(&planned->plan.after), "acting", fake->scene->view.acting,
+                                        "demand_vcpus", (int)planned->plan.demand_vcpus, "supply_cpus",
+                                        (int)planned->plan.supply_cpus));
+        }
+        scene_free(planned);
+}
+
 static bool changes(const char *method) {
         return strcmp(method, "Reassign") == 0 || strcmp(method, "SetPolicy") == 0 ||
                strcmp(method, "Pause") == 0 || strcmp(method, "Resume") == 0 ||
@@ -208,7 +232,7 @@ static void on_call(void *userdata, ControlCall *call, const char *full, json_t 
         (void)peer;
         if (mood_is(fake, "denied") && changes(method))
                 error(call, "NotPermitted", "reason", "only root and members of the admin group may do this");
-        else if (mood_is(fake, "refusing") && changes(method))
+        else if (mood_is(fake, "refusing") && (changes(method) || strcmp(method, "Plan") == 0))
                 error(call, "Refused", "reason", "paused:\n'vasctl resume' lets the daemon act again");
         else if (strcmp(method, "GetStatus") == 0)
                 control_reply(call, status_of(fake));
@@ -218,6 +242,8 @@ static void on_call(void *userdata, ControlCall *call, const char *full, json_t 
                 answer_list(fake, call, scope, json_is_true(json_object_get(parameters, "detail")));
         else if (strcmp(method, "GetHost") == 0)
                 control_reply(call, view_host(&fake->scene->view));
+        else if (strcmp(method, "Plan") == 0)
+                answer_plan(fake, call, parameters);
         else if (scope || vm)
                 answer_of_vm(fake, call, method, scope ? scope : vm);
         else if (strcmp(method, "Recover") == 0)

@@ -136,7 +136,8 @@ def call(path, method, parameters):
 
 
 QUERIES = [("GetStatus", {}), ("GetMetrics", {}), ("ListVms", {"scope": "all", "detail": False}), ("ListVms", {"scope": "all", "detail": True}),
-           ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("Settle", {})]
+           ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("Settle", {}), ("Plan", {}),
+           ("Plan", {"add": 2, "range": "0-1", "policy": "static", "reassign": "all"})]
 CHANGES = [("Reassign", {"scope": "all", "dry_run": True}), ("SetPolicy", {"policy": "static"}), ("Pause", {}),
            ("Resume", {}), ("Recover", {})]
 
@@ -153,7 +154,7 @@ def check_calls(path, interface, calls):
 
 def check_errors(path, interface):
     for method, parameters in (("ListVms", {"scope": "nobody", "detail": True}), ("Explain", {"vm": "nobody"}),
-                               ("QueryAffinity", {"scope": "nobody"})):
+                               ("QueryAffinity", {"scope": "nobody"}), ("Plan", {"remove": "nobody"})):
         answer = call(path, "io.vsched.Daemon." + method, parameters)
         name = answer.get("error", "").rpartition(".")
         if name[0] != "io.vsched.Daemon" or name[2] not in interface[2]:

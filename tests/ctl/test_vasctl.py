@@ -275,6 +275,12 @@ def usage_errors_need_no_daemon():
                   ["opt", "bogus"], ["status", "x"], ["list", "--bogus"], ["show"], ["show", ""], ["show", "a", "b"],
                   ["explain"], ["reassign"], ["reassign", "--dry-run=yes", "all"], ["pause", "--json"], ["--bogus"],
                   ["metrics", "x"], ["metrics", "--bogus"], ["metrics", "--openmetrics=1"],
+                  ["plan", "x"], ["plan", "--add"], ["plan", "--add", "0"], ["plan", "--add", "513"],
+                  ["plan", "--add", "+4"], ["plan", "--add", "4x"], ["plan", "--add", "4:"],
+                  ["plan", "--add", "4:node"], ["plan", "--add", "4:nodes"], ["plan", "--add", "4:7-3"],
+                  ["plan", "--add", "4:node0\033[2J"], ["plan", "--add", "99999999999999999999"],
+                  ["plan", "--policy", "bogus"], ["plan", "--remove="], ["plan", "--remove", b"\xff"],
+                  ["plan", "--add", "4", "--add", "4"],
                   ["--socket"], ["--socket="], ["status", "--socket"], ["status", "--socket", "/" + "x" * 200]):
         check_failed(run(*words), 2)
     err = run("set", "config", "-sp", "bogus\033[2J\xff")[2]
@@ -293,7 +299,7 @@ def values_that_look_like_options():
 def no_daemon():
     for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
                   ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
-                  ["metrics"], ["pause"], ["resume"], ["reassign", "all"]):
+                  ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign", "all"]):
         check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
     with tempfile.TemporaryDirectory() as directory:
         import socket as sockets
@@ -339,7 +345,7 @@ def helps():
         equal(run(*words), run("--help"), words)
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
-    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["metrics"], ["pause"], ["resume"], ["reassign"],
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign"],
                   ["recover"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
         for option in ("-h", "--help"):
             code, out, err = run(*words, option)
@@ -358,7 +364,8 @@ def version():
 # --- our own verbs ---
 
 VERBS = {"status": ["status"], "list": ["list"], "map": ["map"], "show-db1": ["show", "db1"],
-         "metrics": ["metrics"], "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"]}
+         "metrics": ["metrics"], "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"],
+         "plan": ["plan", "--add", "6:node0", "--remove", "web1"], "plan-nothing": ["plan"]}
 WIDE = ("list", "metrics")  # what has no line to break
 for vm_name in ("web1", "db1", "legacy", "tuned", "big", "appliance", "hidden"):
     VERBS["explain-" + vm_name] = ["explain", vm_name]
@@ -462,9 +469,25 @@ def changes():
 
 
 @case
+def plan_questions():
+    with Fake() as fake:
+        for words, part in ((["--add", "4"], "If a VM came that wants 4 vCPUs:"), (["--reassign", "all"], "If all VMs were"),
+                            (["--reassign", "db1", "--policy", "dynamicAffinity"],
+                             "If db1 was placed anew, and the policy were dynamicAffinity:"),
+                            (["--remove=web1"], "If the VM web1 went:"), ([], "What the next round would do:")):
+            code, out, err = fake.says("plan", *words)
+            equal((code, err, out.splitlines()[0][:len(part)]), (0, "", part), words)
+    with Fake(mood="refusing") as fake:
+        check_failed(fake.says("plan", "--add", "4:node9"), 1, "paused")
+    with Fake("observed") as fake:
+        check("only observes" in fake.says("plan")[1], "not said that the daemon only observes")
+
+
+@case
 def unknown_vms():
     with Fake() as fake:
-        for words in (["show", "no\033[31mbody"], ["explain", "no\033[31mbody"], ["reassign", "no\033[31mbody"]):
+        for words in (["show", "no\033[31mbody"], ["explain", "no\033[31mbody"], ["reassign", "no\033[31mbody"],
+                      ["plan", "--remove", "no\033[31mbody"]):
             check_failed(fake.says(*words), 3, "no\\x1b[31mbody")
 
 

@@ -257,6 +257,45 @@ static Scene *scene_mixed(void) {
         return scene;
 }
 
+/* What the mixed one would be without web1, and with a VM that is not there yet:
+ * the other VMs are the same, and so are their UUIDs. */
+static Scene *scene_planned(void) {
+        Scene *scene = scene_new(2, 2, 4, 1);
+        uint32_t vm = scene_vm(scene, "db1", 4, VERDICT_PLACED, REASON_NONE);
+
+        scene_place(scene, vm, "0-3");
+        scene_judge(scene, vm, 1, 1);
+        add_pinned(scene);
+        add_foreign(scene);
+        add_shared(scene);
+        scene->plan.verdict[3].blocker = 1;
+        scene_vm(scene, "appliance", 1, VERDICT_EXCLUDED, REASON_CONFIGURED);
+        add_unseen(scene);
+        add_placed(scene, "evil\033[2J\xe2\x80\xae\xff\nname\xc2\x9b", "7", 1);
+        vm = scene_vm(scene, "(new)", 6, VERDICT_SPREAD, REASON_BLOCKED);
+        scene_place(scene, vm, "4-6,8-10");
+        scene_judge(scene, vm, 1, 1);
+        scene->plan.verdict[vm].blocker = 3;
+        for (uint32_t i = 0; i < vm; i++)
+                snprintf(scene->snapshot.vm[i].uuid, VM_UUID_SIZE, "00000000-0000-4000-8000-%012u", i + 1);
+        scene->snapshot.vm[vm].uuid[0] = '\0';
+        scene->plan.after = (Score){.unplaced = 1, .excess_clusters = 1};
+        for (unsigned i = 0; i < 4; i++)
+                scene->plan.move[scene->plan.n_moves++] = (Move){
+                        .vcpu = i, .kind = MOVE_DEFRAG, .from = (int16_t)(i < 3 ? 4 + i : 8), .to = (int16_t)i,
+                        .mask = scene->plan.target[i].mask};
+        for (unsigned i = 0; i < 6; i++) {
+                uint32_t vcpu = scene->snapshot.vm[vm].first_vcpu + i;
+
+                scene->plan.move[scene->plan.n_moves++] = (Move){.vcpu = vcpu,
+                                                                 .kind = MOVE_PLACE,
+                                                                 .from = -1,
+                                                                 .to = scene->plan.target[vcpu].cpu,
+                                                                 .mask = scene->plan.target[vcpu].mask};
+        }
+        return scene;
+}
+
 /* SMT: 32 threads of 16 cores in 4 clusters, some skipped and isolated. */
 static Scene *scene_smt(void) {
         Scene *scene = scene_new(2, 2, 4, 2);
@@ -318,7 +357,7 @@ Scene *scene_by_name(const char *name) {
         static const struct {
                 const char *name;
                 Scene *(*make)(void);
-        } scenes[] = {{"mixed", scene_mixed}, {"smt", scene_smt},           {"large", scene_large},
+        } scenes[] = {{"mixed", scene_mixed}, {"planned", scene_planned},   {"smt", scene_smt},           {"large", scene_large},
                       {"tiny", scene_tiny},   {"observed", scene_observed}, {"empty", scene_empty}};
 
         for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++)

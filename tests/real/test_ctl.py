@@ -57,6 +57,22 @@ def set_unavailable(lab):
     equal(lab.daemon.status()["policy"], "static", "the policy in force")
 
 
+@case("plan: what would happen if, in observe mode too; and then nothing has happened")
+def plan(lab):
+    lab.daemon.start(settings={"daemon": {"mode": "observe"}})
+    vm = lab.vm("a", vcpus=1).start()
+    wait_until(lambda: lab.daemon.status()["vms"] == 1, SOON)
+    before = vm.masks()
+    code, out, err = said(lab, "plan", "--json", "--add", "1", "--remove", vm.name)
+    equal((code, err), (0, ""), "answer")
+    changes = {change["name"]: change for change in json.loads(out)["changes"]}
+    equal((changes[vm.name]["change"], changes["(new)"]["after"]["verdict"]), ("removed", "PLACED"), "changes")
+    equal(json.loads(said(lab, "plan", "--json")[1])["before"]["unplaced"], 1, "VMs without a CPU of their own")
+    equal(vm.masks(), before, "masks")
+    check("node77" in check_failed(lab, 1, "plan", "--add", "1:node77"), "the node is not named")
+    check_failed(lab, 3, "plan", "--remove", NOBODY)
+
+
 @case("query affinity of a placed VM: one line of JSON that agrees with /proc")
 def query(lab):
     vm = placed(lab, vcpus=2)
