@@ -28,7 +28,9 @@ static void check(const VmFact *fact) {
         }
         for (unsigned i = 0; i < fact->n_devices; i++)
                 assert(memchr(fact->device[i], '\0', sizeof(fact->device[i])));
-        assert(!fact->metadata || strlen(fact->metadata) <= DOMAIN_METADATA_MAX);
+        assert(fact->wish.fault < WISH_FAULTS);
+        assert(fact->wish.fault == WISH_FINE || fact->wish.fault > WISH_BAD_LAST ||
+               (!fact->wish.has_manage && !fact->wish.has_layout && !fact->wish.has_sched));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

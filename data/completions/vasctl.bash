@@ -5,14 +5,19 @@ _vasctl_vms() {
 	vasctl list --json 2>/dev/null | grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/'
 }
 
+_vasctl_keys() {
+	vasctl get --json 2>/dev/null | grep -o '"key": *"[a-z-]*\.[a-z0-9-]*"' | sed 's/.*"\([^"]*\)"$/\1/'
+}
+
 _vasctl() {
 	local cur prev verb words
 	cur=${COMP_WORDS[COMP_CWORD]}
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
 	verb=${COMP_WORDS[1]}
 	case $prev in
-	vasctl) words="status list show map explain plan metrics pause resume reassign recover set query opt --help --version" ;;
-	set) words="config" ;;
+	vasctl) words="status list show map explain plan metrics get pause resume reassign recover set query opt --help --version" ;;
+	get) words="$(_vasctl_keys) --json" ;;
+	set) words="config $(_vasctl_keys)" ;;
 	query) words="affinity" ;;
 	opt) words="reassign recover" ;;
 	config) words="-sp --sched-policy" ;;
@@ -25,7 +30,13 @@ _vasctl() {
 	--policy) words="static dynamic cluster" ;;
 	--add) words="" ;;
 	reassign) if [ "$verb" = opt ]; then words="-s --scope"; else words="all $(_vasctl_vms)"; fi ;;
-	*) words="--json"; [ "$verb" = plan ] && words="--add --remove --reassign --policy --json" ;;
+	*)
+		case $verb in
+		plan) words="--add --remove --reassign --policy --json" ;;
+		set) words="--persist" ;;
+		*) words="--json" ;;
+		esac
+		;;
 	esac
 	local IFS=$' \t\n'
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

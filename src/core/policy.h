@@ -21,6 +21,31 @@ typedef struct VmPolicy {
         bool cross_node; /* may leave the node that holds its memory */
 } VmPolicy;
 
+/* What is wrong with a VM's metadata. Up to WISH_BAD_LAST: nothing of it is taken.
+ * Beyond: one wish is refused, the others are taken. */
+typedef enum WishFault {
+        WISH_FINE,
+        WISH_TWICE,     /* more than one element of ours */
+        WISH_NOT_VM,    /* an element that is not <vm> */
+        WISH_CONTENT,   /* something inside the element */
+        WISH_UNKNOWN,   /* an attribute that is not known */
+        WISH_BAD_VALUE, /* one whose value is not legal */
+        WISH_BAD_LAST = WISH_BAD_VALUE,
+        WISH_SMT,       /* smt is the host's alone */
+        WISH_WIDENS,    /* manage away from "no" */
+        WISH_SCHED,     /* a sched-policy that no [vm] section allows */
+        WISH_FAULTS,
+} WishFault;
+
+/* What a VM's own metadata asks for. */
+typedef struct VmWish {
+        bool has_manage, has_layout, has_sched;
+        Manage manage;
+        Layout layout;
+        SchedPolicy sched;
+        WishFault fault;
+} VmWish;
+
 typedef struct Policy {
         CpuSet skip;           /* CPUs never given to vCPUs */
         bool range_affinity;   /* false: only VMs whose range is whole NUMA nodes are managed */

@@ -87,6 +87,7 @@ typedef struct Vm {
         bool range_named;        /* the operator named a cpuset, vcpupin or placement=auto */
         bool emulator_named;     /* the operator named an emulatorpin or iothreadpin */
         VmPolicy policy;
+        VmWish wish;             /* its metadata; fault also when the settings refuse some of it */
         MemSource mem_source;
         uint8_t n_mem;
         MemShare mem[MEM_SHARES_MAX]; /* largest first */

@@ -44,6 +44,7 @@ extern const Verb verbs[];
 extern const size_t n_verbs;
 
 int run_explain(Ctl *ctl, int argc, char **argv);
+int run_get(Ctl *ctl, int argc, char **argv);
 int run_list(Ctl *ctl, int argc, char **argv);
 int run_map(Ctl *ctl, int argc, char **argv);
 int run_metrics(Ctl *ctl, int argc, char **argv);
@@ -55,6 +56,7 @@ int run_query_affinity(Ctl *ctl, int argc, char **argv);
 int run_reassign(Ctl *ctl, int argc, char **argv);
 int run_recover(Ctl *ctl, int argc, char **argv);
 int run_resume(Ctl *ctl, int argc, char **argv);
+int run_set(Ctl *ctl, int argc, char **argv);
 int run_set_config(Ctl *ctl, int argc, char **argv);
 int run_show(Ctl *ctl, int argc, char **argv);
 int run_status(Ctl *ctl, int argc, char **argv);

@@ -32,18 +32,24 @@ static bool asks_for_help(int argc, char **argv) {
         return false;
 }
 
-/* The verb that the first words name, and how many words that took. */
+/* The verb that the first words name, and how many words that took. Two words
+ * come first: "set config" is not the "set" of a key. */
 static const Verb *verb_find(int argc, char **argv, int *ret_taken) {
+        const Verb *single = NULL;
+
         for (size_t i = 0; i < n_verbs; i++) {
                 const Verb *verb = &verbs[i];
 
-                *ret_taken = verb->group ? 2 : 1;
-                if (verb->group ? argc > 1 && strcmp(argv[0], verb->group) == 0 &&
-                                          strcmp(argv[1], verb->name) == 0
-                                : strcmp(argv[0], verb->name) == 0)
+                if (!verb->group && strcmp(argv[0], verb->name) == 0)
+                        single = verb;
+                else if (verb->group && argc > 1 && strcmp(argv[0], verb->group) == 0 &&
+                         strcmp(argv[1], verb->name) == 0) {
+                        *ret_taken = 2;
                         return verb;
+                }
         }
-        return NULL;
+        *ret_taken = 1;
+        return single;
 }
 
 static bool is_group(const char *word) {

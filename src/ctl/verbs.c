@@ -45,6 +45,16 @@ const Verb verbs[] = {
          "  --reassign VM|all    if it were placed anew, without regard to move credits\n"
          "  --policy POLICY      if the host's policy were static, dynamic or cluster",
          true, run_plan},
+        {NULL, "get", "[KEY]", "the settings in force, and where each comes from",
+         "KEY is section.key, or the bare key. SOURCE is default, a file, an option of\n"
+         "vas-daemon's command line, or run time (vasctl set). With --json and a KEY: one\n"
+         "object, which also says what is legal.",
+         true, run_get},
+        {NULL, "set", "KEY VALUE [--persist]", "change a setting, at once",
+         "KEY is section.key, or the bare key; see vas-daemon.conf(5) and \"vasctl get\".\n"
+         "Until the daemon ends; reading the files again does not undo it.\n"
+         "  --persist   also at later starts; not for what vas-daemon's options set",
+         false, run_set},
         {NULL, "pause", "", "keep all pins, move nothing until resume", NULL, false, run_pause},
         {NULL, "resume", "", "act again", NULL, false, run_resume},
         {NULL, "reassign", "VM|all [--dry-run]", "place anew, as well as it can be done",

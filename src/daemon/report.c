@@ -20,6 +20,7 @@ typedef struct Said {
         uint64_t start_ticks;
         VerdictKind kind;
         VerdictReason reason;
+        WishFault fault;
 } Said;
 
 struct Report {
@@ -107,6 +108,8 @@ static void add_changed_verdicts(Report *report, const Rounds *rounds) {
                         s = at + 1;
                 if (!said || said->kind != verdict->kind || said->reason != verdict->reason)
                         add_verdict(report, vm, verdict, said);
+                if (vm->wish.fault && (!said || said->fault != vm->wish.fault))
+                        log_warning("VM %s: %s", vm->name, wish_fault_text(vm->wish.fault));
         }
 }
 
@@ -116,7 +119,8 @@ static void remember_verdicts(Report *report, const Rounds *rounds) {
                 const Vm *vm = &rounds->snapshot->vm[v];
                 report->said[v] = (Said){.start_ticks = vm->start_ticks,
                                          .kind = rounds->plan->verdict[v].kind,
-                                         .reason = rounds->plan->verdict[v].reason};
+                                         .reason = rounds->plan->verdict[v].reason,
+                                         .fault = vm->wish.fault};
                 memcpy(report->said[v].uuid, vm->uuid, sizeof(vm->uuid));
         }
 }

@@ -310,8 +310,10 @@ static void rounds_annotate(Rounds *rounds, int64_t now) {
 
         snapshot->fresh = rounds->online;
         cpuset_subtract(&snapshot->fresh, &rounds->state->cpus_seen);
-        for (uint32_t i = 0; i < snapshot->n_vms; i++)
-                settings_vm_policy(rounds->settings, snapshot->vm[i].name, &snapshot->vm[i].policy);
+        for (uint32_t i = 0; i < snapshot->n_vms; i++) {
+                Vm *vm = &snapshot->vm[i];
+                vm->wish.fault = settings_vm_policy(rounds->settings, vm->name, &vm->wish, &vm->policy);
+        }
         for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
                 vcpu_annotate(rounds, i, now);
 }

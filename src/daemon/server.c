@@ -173,8 +173,7 @@ static void server_refresh_list(Server *server) {
         }
 }
 
-/* Who binds dynamic vCPUs. Reads only. True: in another way than before. */
-static bool server_choose_backend(Server *server) {
+bool server_choose_backend(Server *server) {
         Backend before = server->backend;
         ThreadRef example;
 
@@ -407,55 +406,6 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
         return 0;
 }
 
-static void warn_if_fixed(const char *now, const char *then, SettingKey key) {
-        if (strcmp(now, then) != 0)
-                log_warning("%s takes effect at the next start", setting_name(key));
-}
-
-int server_set_policy(Server *server, const char *policy, char ret_why[SETTINGS_WHY_SIZE]) {
-        AUTO_FREE Settings *fresh = malloc(sizeof(*fresh));
-
-        snprintf(ret_why, SETTINGS_WHY_SIZE, "out of memory");
-        if (!fresh)
-                return -ENOMEM;
-        *fresh = *server->settings;
-        int r = settings_set(fresh, SET_SCHED_POLICY, policy, "run time", ret_why);
-        if (r == 0)
-                r = backend_check(fresh, "", ret_why);
-        if (r == 0) {
-                *server->settings = *fresh;
-                server_choose_backend(server);
-        }
-        return r;
-}
-
-int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]) {
-        AUTO_FREE Settings *fresh = malloc(sizeof(*fresh));
-        int r;
-
-        snprintf(ret_why, SETTINGS_WHY_SIZE, "out of memory");
-        if (!fresh)
-                return -ENOMEM;
-        r = options_settings(server->options, fresh, ret_why);
-        if (r == 0 && server->has_run_time_sched)
-                r = settings_set(fresh, SET_SCHED_POLICY, sched_name(server->run_time_sched), "run time", ret_why);
-        if (r == 0 && backend_check(fresh, "", ret_why) != 0)
-                r = -EINVAL;
-        if (r < 0)
-                return r;
-        warn_if_fixed(fresh->runtime_dir, server->settings->runtime_dir, SET_RUNTIME_DIR);
-        warn_if_fixed(fresh->connect, server->settings->connect, SET_CONNECT);
-        warn_if_fixed(fresh->admin_group, server->settings->admin_group, SET_ADMIN_GROUP);
-        *server->settings = *fresh;
-        log_set_level(server->settings->log_level);
-        if (!server->settings->act)
-                server_cancel_round(server, "mode is observe: nothing is written");
-        rounds_settings_changed(server->rounds);
-        server_choose_backend(server);
-        server_poke(server, true);
-        return 0;
-}
-
 static int server_open_state(Server *server) {
         char boot_id[VM_UUID_SIZE], why[256] = "";
         int r = state_new(&server->state);
@@ -599,6 +549,8 @@ static void server_stop(Server *server) {
 }
 
 static void server_done(Server *server) {
+        for (SettingKey key = 0; key < SETTING_KEYS; key++)
+                free(server->run_time[key]);
         control_free(server->control);
         sd_event_source_unref(server->timer);
         sd_event_source_unref(server->retry);

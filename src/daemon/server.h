@@ -45,8 +45,7 @@ typedef struct Waiter {
 typedef struct Server {
         const Options *options;
         Settings *settings;
-        SchedPolicy run_time_sched; /* set by SetPolicy */
-        bool has_run_time_sched;
+        char *run_time[SETTING_KEYS]; /* values set by requests; NULL: none */
         RuntimePaths paths;
         RealHost *real;
         Link *link;
@@ -89,7 +88,13 @@ bool server_acts(const Server *server);
 void server_cancel_round(Server *server, const char *reason);
 /* Reads the settings again (SIGHUP). 0 or negative with one line in ret_why. */
 int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]);
-/* Sets the host's policy at run time. 0; else one line in ret_why. */
-int server_set_policy(Server *server, const char *policy, char ret_why[SETTINGS_WHY_SIZE]);
+/*
+ * Sets a key at run time: it outlives a reload, and with persist a restart.
+ * Applied before it returns, but for keys that are taken at the next start. 0;
+ * else one line in ret_why, and nothing has changed.
+ */
+int server_set(Server *server, SettingKey key, const char *value, bool persist, char ret_why[SETTINGS_WHY_SIZE]);
+/* Who binds dynamic vCPUs. Reads only. True: in another way than before. */
+bool server_choose_backend(Server *server);
 void server_view(const Server *server, View *ret);
 int64_t server_now(const Server *server);

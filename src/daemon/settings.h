@@ -43,8 +43,10 @@ enum { SETTING_TEXT_MAX = 256, VM_RULES_MAX = 256 };
 /* One [vm GLOB] section. */
 typedef struct VmRule {
         char glob[SETTING_TEXT_MAX];
+        char source[SETTING_TEXT_MAX]; /* the file */
         VmPolicy policy;
-        bool has_manage, has_smt, has_layout, has_sched, has_cross_node;
+        bool metadata_sched; /* a VM's metadata may choose its sched-policy */
+        bool has_manage, has_smt, has_layout, has_sched, has_cross_node, has_metadata_sched;
 } VmRule;
 
 /* Whose use counts in dynamic binding. LEAVE: what the host does anyhow; for our
@@ -68,7 +70,7 @@ typedef struct Settings {
         bool emulate; /* auto; false: never */
         unsigned n_rules;
         VmRule rule[VM_RULES_MAX];
-        char source[SETTING_KEYS][SETTING_TEXT_MAX]; /* "default", "FILE:LINE", "command line", "run time" */
+        char source[SETTING_KEYS][SETTING_TEXT_MAX]; /* "default", FILE, "option -smt", "run time" */
 } Settings;
 
 enum { SETTINGS_WHY_SIZE = 1024 };
@@ -86,6 +88,12 @@ int settings_set(Settings *settings, SettingKey key, const char *value, const ch
 /* "section.key", or the bare key; SETTING_KEYS when there is no such key. */
 SettingKey setting_by_name(const char *name);
 const char *setting_name(SettingKey key); /* "placement.smt" */
+const char *setting_legal(SettingKey key); /* half a line for people */
+/* Whether a new value is taken at the next start only. */
+bool setting_needs_start(SettingKey key);
+/* The value in force as newly allocated text, in the form that settings_set() reads;
+ * NULL: out of memory. */
+char *setting_text(const Settings *settings, SettingKey key);
 
 /*
  * Adds a file over what settings holds. Returns 0; 1 when there is no such
@@ -99,11 +107,24 @@ int settings_read_file(Settings *settings, const char *path, char ret_why[SETTIN
 int settings_read_all(Settings *settings, const char *path, const char *persisted,
                       char ret_why[SETTINGS_WHY_SIZE]);
 
+/*
+ * Gives the key, with the value that it has in settings, its place in the file
+ * persisted; what the file has of other keys stays. Replaced atomically, and only by
+ * what is read back as the same. 0; or a negative value with one line in ret_why, the
+ * file untouched.
+ */
+int settings_persist(const Settings *settings, SettingKey key, const char *persisted,
+                     char ret_why[SETTINGS_WHY_SIZE]);
+
 /* Whether somebody gave the key a value: it is not the default. */
 bool settings_named(const Settings *settings, SettingKey key);
 
-/* Whether the host's policy, or that of some [vm] section, is dynamic. */
+/* Whether the host's policy, or that of some [vm] section, is or may become dynamic. */
 bool settings_want_dynamic(const Settings *settings);
 
-/* What holds for a VM of that name: the host's values, then each matching rule in order. */
-void settings_vm_policy(const Settings *settings, const char *name, VmPolicy *ret);
+/*
+ * What holds for a VM of that name: the host's values, each matching rule in order,
+ * then what its metadata may ask for: less management, a layout, and a sched-policy
+ * where a rule says so. Returns what is wrong with the wish, or was refused of it.
+ */
+WishFault settings_vm_policy(const Settings *settings, const char *name, const VmWish *wish, VmPolicy *ret);

@@ -10,6 +10,7 @@
 
 #include "daemon/metrics.h"
 #include "daemon/view.h"
+#include "daemon/view_settings.h"
 #include "util/cleanup.h"
 #include "util/cpulist.h"
 #include "util/log.h"
@@ -434,26 +435,51 @@ void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, bool
                                   view_score(&plan->after), "failed", (int)failed));
 }
 
-static void verb_set_policy(const Request *request) {
-        const char *policy = request_string(request, "policy");
+/* Sets a key, and answers when a round has been made with it, if one can be. */
+static void set_key(const Request *request, SettingKey key, const char *value, bool persist) {
         char why[SETTINGS_WHY_SIZE];
-        Server *server = request->server;
+        LinkStatus status;
 
-        if (!policy)
-                return;
-        if (server_set_policy(server, policy, why) != 0) {
+        if (server_set(request->server, key, value, persist, why) != 0) {
                 verbs_error(request->call, "Refused", why);
                 return;
         }
-        server->run_time_sched = server->settings->sched;
-        server->has_run_time_sched = true;
-        log_notice("sched-policy set to %s", sched_name(server->settings->sched));
-        LinkStatus status;
-        link_status(server->link, &status);
+        link_status(request->server->link, &status);
         if (status.state == LINK_UP)
                 wait_for_round(request, NULL, false);
         else
                 control_reply(request->call, NULL);
+}
+
+static void verb_set_policy(const Request *request) {
+        const char *policy = request_string(request, "policy");
+
+        if (policy)
+                set_key(request, SET_SCHED_POLICY, policy, false);
+}
+
+static void verb_set(const Request *request) {
+        const char *name = request_string(request, "key");
+        const char *value = name ? request_string(request, "value") : NULL;
+        SettingKey key = name ? setting_by_name(name) : SETTING_KEYS;
+        bool persist;
+
+        if (!value || !request_bool(request, "persist", &persist))
+                return;
+        if (key == SETTING_KEYS)
+                request_invalid(request, "key");
+        else
+                set_key(request, key, value, persist);
+}
+
+static void verb_get_settings(const Request *request) {
+        json_t *name = json_object_get(request->parameters, "key");
+        SettingKey key = json_is_string(name) ? setting_by_name(json_string_value(name)) : SETTING_KEYS;
+
+        if (name && !json_is_null(name) && key == SETTING_KEYS)
+                request_invalid(request, "key");
+        else
+                request_reply_named(request, "settings", view_settings(request->server->settings, key));
 }
 
 static void set_paused(const Request *request, bool paused) {
@@ -529,7 +555,9 @@ static const Verb verbs[] = {
         {"QueryAffinity", false, verb_query_affinity},
         {"Settle", false, verb_settle},
         {"Reassign", true, verb_reassign},
+        {"GetSettings", false, verb_get_settings},
         {"SetPolicy", true, verb_set_policy},
+        {"Set", true, verb_set},
         {"Pause", true, verb_pause},
         {"Resume", true, verb_resume},
         {"Recover", true, verb_recover},

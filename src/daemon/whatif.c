@@ -164,8 +164,10 @@ static WhatIfEnd set_policies(Rounds *rounds, const WhatIf *what, char ret_why[W
         *settings = *rounds->settings;
         if (what->has_sched)
                 settings->sched = what->sched;
-        for (uint32_t v = 0; v < snapshot->n_vms; v++)
-                settings_vm_policy(settings, snapshot->vm[v].name, &snapshot->vm[v].policy);
+        for (uint32_t v = 0; v < snapshot->n_vms; v++) {
+                Vm *vm = &snapshot->vm[v];
+                vm->wish.fault = settings_vm_policy(settings, vm->name, &vm->wish, &vm->policy);
+        }
         return WHATIF_PLANNED;
 }
 

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/domain_metadata.h"
 #include "util/cleanup.h"
 #include "util/cpulist.h"
 
@@ -43,15 +44,9 @@ static void cleanup_context(xmlParserCtxtPtr *context) {
         }
         xmlFreeParserCtxt(*context);
 }
-static void cleanup_doc(xmlDocPtr *doc) {
-        xmlFreeDoc(*doc);
-}
 static void cleanup_xml_text(xmlChar **text) {
         if (*text)
                 xmlFree(*text);
-}
-static void cleanup_buffer(xmlBufferPtr *buffer) {
-        xmlBufferFree(*buffer);
 }
 static void cleanup_fact(VmFact **fact) {
         vm_fact_free(*fact);
@@ -379,35 +374,11 @@ static int read_devices(Reading *reading, const xmlNode *root) {
         return OK;
 }
 
-/* The element as text that is a document of its own, namespaces and all. */
-static int dump_element(xmlNode *element, char **ret) {
-        CLEANUP(cleanup_doc) xmlDocPtr doc = xmlNewDoc((const xmlChar *)"1.0");
-        CLEANUP(cleanup_buffer) xmlBufferPtr buffer = xmlBufferCreate();
-        xmlNode *copy;
-        int length;
-
-        if (!doc || !buffer)
-                return -ENOMEM;
-        copy = xmlDocCopyNode(element, doc, 1);
-        if (!copy)
-                return -ENOMEM;
-        xmlDocSetRootElement(doc, copy);
-        length = xmlNodeDump(buffer, doc, copy, 0, 0);
-        if (length < 0)
-                return -ENOMEM;
-        if (length > DOMAIN_METADATA_MAX)
-                return OVER_LIMIT;
-        *ret = strndup((const char *)xmlBufferContent(buffer), (size_t)length);
-        return *ret ? OK : -ENOMEM;
-}
-
 static int read_metadata(Reading *reading, const xmlNode *root) {
         const xmlNode *metadata = node_child(root, "metadata");
 
-        for (xmlNode *node = metadata ? metadata->children : NULL; node; node = node->next)
-                if (node->type == XML_ELEMENT_NODE && node->ns && node->ns->href &&
-                    strcmp((const char *)node->ns->href, DOMAIN_METADATA_URI) == 0)
-                        return dump_element(node, &reading->fact->metadata);
+        if (metadata)
+                domain_metadata_read(metadata, &reading->fact->wish);
         return OK;
 }
 
@@ -418,7 +389,6 @@ static void keep_identity_only(VmFact *fact) {
         memcpy(kept.uuid, fact->uuid, sizeof(kept.uuid));
         free(fact->vcpu);
         free(fact->device);
-        free(fact->metadata);
         *fact = kept;
 }
 

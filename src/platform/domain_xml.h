@@ -5,12 +5,9 @@
 
 #include "platform/facts.h"
 
-#define DOMAIN_METADATA_URI "https://vsched.io/xmlns/vsched/1"
-
 enum {
-        DOMAIN_XML_MAX = 8 << 20,       /* bytes of a whole description */
-        DOMAIN_METADATA_MAX = 64 << 10, /* bytes of our metadata element */
-        DOMAIN_DEVICES_MAX = 256,       /* PCI host devices */
+        DOMAIN_XML_MAX = 8 << 20, /* bytes of a whole description */
+        DOMAIN_DEVICES_MAX = 256, /* PCI host devices */
         DOMAIN_WHY_SIZE = 160,
 };
 

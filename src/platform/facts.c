@@ -14,7 +14,6 @@ VmFact *vm_fact_free(VmFact *fact) {
         free(fact->vcpu);
         free(fact->range);
         free(fact->device);
-        free(fact->metadata);
         free(fact);
         return NULL;
 }
@@ -58,11 +57,11 @@ VmFact *vm_fact_copy(const VmFact *fact) {
         if (!copy)
                 return NULL;
         *copy = *fact;
-        copy->name = copy->metadata = NULL;
+        copy->name = NULL;
         copy->vcpu = NULL;
         copy->range = NULL;
         copy->device = NULL;
-        if (!text_copy(fact->name, &copy->name) || !text_copy(fact->metadata, &copy->metadata) ||
+        if (!text_copy(fact->name, &copy->name) ||
             !array_copy(fact->vcpu, fact->n_vcpus, sizeof(*fact->vcpu), &copy->vcpu) ||
             !array_copy(fact->range, fact->n_ranges, sizeof(*fact->range), &copy->range) ||
             !array_copy(fact->device, fact->n_devices, sizeof(*fact->device), &copy->device))
@@ -72,6 +71,11 @@ VmFact *vm_fact_copy(const VmFact *fact) {
 
 static bool text_equal(const char *a, const char *b) {
         return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool wish_equal(const VmWish *a, const VmWish *b) {
+        return a->has_manage == b->has_manage && a->has_layout == b->has_layout && a->has_sched == b->has_sched &&
+               a->manage == b->manage && a->layout == b->layout && a->sched == b->sched && a->fault == b->fault;
 }
 
 static bool vcpus_equal(const VmFact *a, const VmFact *b) {
@@ -107,6 +111,6 @@ bool vm_fact_equal(const VmFact *a, const VmFact *b) {
                a->emulator_named == b->emulator_named && a->over_limit == b->over_limit &&
                a->guest_threads == b->guest_threads && a->numatune_named == b->numatune_named &&
                strcmp(a->uuid, b->uuid) == 0 && text_equal(a->name, b->name) &&
-               text_equal(a->metadata, b->metadata) && cpuset_equal(&a->numatune, &b->numatune) &&
+               wish_equal(&a->wish, &b->wish) && cpuset_equal(&a->numatune, &b->numatune) &&
                vcpus_equal(a, b) && ranges_equal(a, b) && devices_equal(a, b);
 }

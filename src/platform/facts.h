@@ -30,7 +30,7 @@ typedef struct VmFact {
         CpuSet numatune;     /* OS numbers of NUMA nodes */
         unsigned n_devices;
         char (*device)[16];  /* PCI addresses 0000:00:00.0 of host devices */
-        char *metadata;      /* text of our metadata element; NULL: none */
+        VmWish wish;         /* what its metadata asks for */
 } VmFact;
 
 typedef struct FactList {

@@ -160,6 +160,7 @@ static Vm describe_vm(const VmRecord *record) {
                  .guest_threads = fact->guest_threads,
                  .range_named = fact->range_named,
                  .emulator_named = fact->emulator_named,
+                 .wish = fact->wish,
                  .mem_source = record->memory.source,
                  .n_mem = record->memory.n,
                  .n_device_nodes = record->devices.n};

@@ -86,9 +86,28 @@ static const char *const sched_names[] = {
         [SCHED_CLUSTER] = "cluster",
 };
 
+static const char *const wish_fault_texts[] = {
+        [WISH_FINE] = "",
+        [WISH_TWICE] = "its metadata is ignored: it has more than one element of this namespace",
+        [WISH_NOT_VM] = "its metadata is ignored: the element is not <vm>",
+        [WISH_CONTENT] = "its metadata is ignored: <vm> has attributes only, and nothing inside",
+        [WISH_UNKNOWN] = "its metadata is ignored: <vm> has an attribute that is not manage, layout or sched-policy",
+        [WISH_BAD_VALUE] = "its metadata is ignored: legal are manage = yes, no or observe, layout = auto, pack or "
+                           "spread, sched-policy = static, dynamic or cluster",
+        [WISH_SMT] = "smt in its metadata is ignored: the host's settings alone decide that",
+        [WISH_WIDENS] = "manage in its metadata is ignored: it may only do less than the host's settings say",
+        [WISH_SCHED] = "sched-policy in its metadata is ignored: no [vm] section with metadata-sched-policy = yes "
+                       "matches",
+};
+static_assert(N_ELEMENTS(wish_fault_texts) == WISH_FAULTS, "every fault has its words");
+
 static const char *name_of(const char *const names[], size_t n_names, unsigned value) {
         assert(value < n_names);
         return names[value];
+}
+
+const char *wish_fault_text(WishFault fault) {
+        return name_of(wish_fault_texts, N_ELEMENTS(wish_fault_texts), fault);
 }
 
 const char *verdict_name(VerdictKind kind) {

@@ -9,6 +9,7 @@
 /* The text of data/io.vsched.Daemon.varlink. */
 extern const char vas_interface_text[];
 
+const char *wish_fault_text(WishFault fault); /* "its metadata ...", for people */
 const char *verdict_name(VerdictKind kind);     /* "PLACED" */
 const char *reason_name(VerdictReason reason);  /* "full" */
 const char *reason_text(VerdictReason reason);  /* a sentence's end: "its range has fewer free CPUs than it has vCPUs" */

@@ -24,6 +24,7 @@
 #include "../daemon/scene.h"
 #include "daemon/control.h"
 #include "daemon/view_metrics.h"
+#include "daemon/view_settings.h"
 #include "wire/names.h"
 
 typedef struct Fake {
@@ -216,8 +217,29 @@ static void answer_plan(const Fake *fake, ControlCall *call, json_t *parameters)
         scene_free(planned);
 }
 
+/* One value of each source, and a [vm] section. */
+static void answer_settings(ControlCall *call, const char *key) {
+        Settings *settings = malloc(sizeof(*settings));
+        char why[SETTINGS_WHY_SIZE];
+
+        if (!settings)
+                abort();
+        settings_defaults(settings);
+        settings_set(settings, SET_MODE, "observe", "/etc/vas/vas-daemon.conf", why);
+        settings_set(settings, SET_SKIP_CPUSET, "0,1,2,3,16", "/etc/vas/vas-daemon.conf.d/10-host.conf", why);
+        settings_set(settings, SET_CREDITS_PER_EVENT, "0.50", "/var/lib/vas/settings.conf", why);
+        settings_set(settings, SET_SMT, "true", "option -smt", why);
+        settings_set(settings, SET_COOL_DOWN, "120", "run time", why);
+        settings->n_rules = 1;
+        settings->rule[0] = (VmRule){.glob = "bu\033ild-*", .source = "/etc/vas/vas-daemon.conf", .has_manage = true};
+        settings->rule[0].policy.manage = MANAGE_NO;
+        control_reply(call, json_pack("{so}", "settings",
+                                      view_settings(settings, key ? setting_by_name(key) : SETTING_KEYS)));
+        free(settings);
+}
+
 static bool changes(const char *method) {
-        return strcmp(method, "Reassign") == 0 || strcmp(method, "SetPolicy") == 0 ||
+        return strcmp(method, "Reassign") == 0 || strcmp(method, "Set") == 0 || strcmp(method, "SetPolicy") == 0 ||
                strcmp(method, "Pause") == 0 || strcmp(method, "Resume") == 0 ||
                strcmp(method, "Recover") == 0;
 }
@@ -240,6 +262,8 @@ static void on_call(void *userdata, ControlCall *call, const char *full, json_t 
                 control_reply(call, metrics_of(fake));
         else if (strcmp(method, "ListVms") == 0 && scope)
                 answer_list(fake, call, scope, json_is_true(json_object_get(parameters, "detail")));
+        else if (strcmp(method, "GetSettings") == 0)
+                answer_settings(call, json_string_value(json_object_get(parameters, "key")));
         else if (strcmp(method, "GetHost") == 0)
                 control_reply(call, view_host(&fake->scene->view));
         else if (strcmp(method, "Plan") == 0)

@@ -136,9 +136,11 @@ def call(path, method, parameters):
 
 
 QUERIES = [("GetStatus", {}), ("GetMetrics", {}), ("ListVms", {"scope": "all", "detail": False}), ("ListVms", {"scope": "all", "detail": True}),
-           ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("Settle", {}), ("Plan", {}),
+           ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("GetSettings", {}), ("GetSettings", {"key": "smt"}),
+           ("Settle", {}), ("Plan", {}),
            ("Plan", {"add": 2, "range": "0-1", "policy": "static", "reassign": "all"})]
-CHANGES = [("Reassign", {"scope": "all", "dry_run": True}), ("SetPolicy", {"policy": "static"}), ("Pause", {}),
+CHANGES = [("Reassign", {"scope": "all", "dry_run": True}), ("SetPolicy", {"policy": "static"}),
+           ("Set", {"key": "smt", "value": "auto", "persist": False}), ("Pause", {}),
            ("Resume", {}), ("Recover", {})]
 
 

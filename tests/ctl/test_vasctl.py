@@ -299,7 +299,7 @@ def values_that_look_like_options():
 def no_daemon():
     for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
                   ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
-                  ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign", "all"]):
+                  ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign", "all"], ["get"], ["set", "smt", "true"]):
         check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
     with tempfile.TemporaryDirectory() as directory:
         import socket as sockets
@@ -346,7 +346,7 @@ def helps():
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
     for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign"],
-                  ["recover"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
+                  ["recover"], ["get"], ["set"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
         for option in ("-h", "--help"):
             code, out, err = run(*words, option)
             equal((code, err), (0, ""), words)
@@ -364,9 +364,10 @@ def version():
 # --- our own verbs ---
 
 VERBS = {"status": ["status"], "list": ["list"], "map": ["map"], "show-db1": ["show", "db1"],
-         "metrics": ["metrics"], "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"],
+         "metrics": ["metrics"], "get": ["get"], "get-skip": ["get", "skip-cpuset"],
+         "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"],
          "plan": ["plan", "--add", "6:node0", "--remove", "web1"], "plan-nothing": ["plan"]}
-WIDE = ("list", "metrics")  # what has no line to break
+WIDE = ("list", "metrics", "get")  # what has no line to break
 for vm_name in ("web1", "db1", "legacy", "tuned", "big", "appliance", "hidden"):
     VERBS["explain-" + vm_name] = ["explain", vm_name]
 
@@ -481,6 +482,38 @@ def plan_questions():
         check_failed(fake.says("plan", "--add", "4:node9"), 1, "paused")
     with Fake("observed") as fake:
         check("only observes" in fake.says("plan")[1], "not said that the daemon only observes")
+
+
+@case
+def set_a_key():
+    with Fake() as fake:
+        for words, said in ((["layout", "spread"], "placement.layout = spread, until the daemon ends."),
+                            (["sched-policy", "affinity"], "placement.sched-policy = static, until the daemon ends."),
+                            (["defrag.cool-down", "120", "--persist"],
+                             "defrag.cool-down = 2min, now and at later starts."),
+                            (["skip-cpuset", ""], "placement.skip-cpuset = nothing, until the daemon ends."),
+                            (["--persist", "connect", "qemu:///session"],
+                             "daemon.connect = qemu:///session, from the daemon's next start on.")):
+            equal(fake.says("set", *words), (0, said + "\n", ""), words)
+        equal(run_on_terminal("set", "smt", "true", socket=fake.socket),
+              (0, "placement.smt = true, until the daemon ends.\n", ""), "on a terminal")
+    for mood, code, part in (("refusing", 1, "paused"), ("denied", 5, "admin group")):
+        with Fake(mood=mood) as fake:
+            check_failed(fake.says("set", "layout", "spread"), code, part)
+
+
+@case
+def bad_settings():
+    for words, parts in ((["set"], ["key and value"]), (["set", "smt"], ["value is missing"]),
+                         (["set", "smt", "true", "false"], ["one word too many"]),
+                         (["set", "smtx", "true"], ["no setting 'smtx'", "vasctl get"]),
+                         (["set", "daemon.smt", "true"], ["no setting 'daemon.smt'"]),
+                         (["set", "smt", "may\033be"], ["may\\x1bbe", "auto, true, false or own-cores"]),
+                         (["set", "skip-cpuset", "4096"], ["list of CPUs"]),
+                         (["set", "connect", "a\n[daemon]"], ["URI"]),
+                         (["set", "burst", "1e3"], ["0 to 100000"]), (["set", "smt", "true", "--json=1"], []),
+                         (["get", "a", "b"], ["one word too many"]), (["get", "no\033ne"], ["no setting 'no\\x1bne'"])):
+        check_failed(run(*words), 2, *parts)
 
 
 @case

@@ -76,6 +76,7 @@ static void test_defaults(void **state) {
 static void test_good_file(void **state) {
         Place *place = *state;
         Settings *s = place->settings;
+        const VmWish none = {};
         VmPolicy policy;
 
         put(place->path, "# comment\n[daemon]\nmode = observe\n; another\n[placement]\nskip-cpuset = 0-1,4\n"
@@ -89,12 +90,12 @@ static void test_good_file(void **state) {
         assert_int_equal(s->policy.cool_down_ns, INT64_C(120000000000));
         assert_string_equal(s->source[SET_MODE], place->path);
         assert_string_equal(s->source[SET_SMT], "default");
-        settings_vm_policy(s, "web2", &policy);
+        settings_vm_policy(s, "web2", &none, &policy);
         assert_int_equal(policy.manage, MANAGE_NO);
-        settings_vm_policy(s, "web1", &policy);
+        settings_vm_policy(s, "web1", &none, &policy);
         assert_int_equal(policy.manage, MANAGE_YES);
         assert_int_equal(policy.layout, LAYOUT_SPREAD);
-        settings_vm_policy(s, "db", &policy);
+        settings_vm_policy(s, "db", &none, &policy);
         assert_int_equal(policy.manage, MANAGE_AUTO);
 }
 
@@ -189,6 +190,144 @@ static void test_missing_file(void **state) {
         assert_int_equal(settings_read_file(place->settings, "/nowhere/at/all.conf", place->why), 1);
 }
 
+/* What a VM's metadata may ask for, by what the host says of it. */
+static void test_wishes(void **state) {
+        static const struct {
+                const char *vm;
+                VmWish wish;
+                WishFault fault;
+                Manage manage;
+                SchedPolicy sched;
+        } cases[] = {
+                {"plain", {.has_manage = true, .manage = MANAGE_NO}, WISH_FINE, MANAGE_NO, SCHED_STATIC},
+                {"plain", {.has_manage = true, .manage = MANAGE_OBSERVE}, WISH_FINE, MANAGE_OBSERVE, SCHED_STATIC},
+                {"plain", {.has_manage = true, .manage = MANAGE_YES}, WISH_WIDENS, MANAGE_AUTO, SCHED_STATIC},
+                {"quiet", {.has_manage = true, .manage = MANAGE_AUTO}, WISH_WIDENS, MANAGE_NO, SCHED_STATIC},
+                {"quiet", {.has_manage = true, .manage = MANAGE_OBSERVE}, WISH_WIDENS, MANAGE_NO, SCHED_STATIC},
+                {"taken", {.has_manage = true, .manage = MANAGE_YES}, WISH_FINE, MANAGE_YES, SCHED_STATIC},
+                {"plain", {.has_sched = true, .sched = SCHED_CLUSTER}, WISH_SCHED, MANAGE_AUTO, SCHED_STATIC},
+                {"plain", {.has_sched = true, .sched = SCHED_STATIC}, WISH_FINE, MANAGE_AUTO, SCHED_STATIC},
+                {"free1", {.has_sched = true, .sched = SCHED_CLUSTER}, WISH_FINE, MANAGE_AUTO, SCHED_CLUSTER},
+                {"free2", {.has_sched = true, .sched = SCHED_CLUSTER}, WISH_SCHED, MANAGE_AUTO, SCHED_STATIC},
+                {"plain", {.fault = WISH_SMT}, WISH_SMT, MANAGE_AUTO, SCHED_STATIC},
+        };
+        Place *place = *state;
+        VmPolicy policy;
+
+        put(place->path, "[vm quiet]\nmanage = no\n[vm taken]\nmanage = yes\n[vm free*]\nmetadata-sched-policy = yes\n"
+                         "[vm free2]\nmetadata-sched-policy = no\n[vm plain]\nlayout = pack\n");
+        assert_int_equal(settings_read_file(place->settings, place->path, place->why), 0);
+        for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                WishFault fault = settings_vm_policy(place->settings, cases[i].vm, &cases[i].wish, &policy);
+                if (fault != cases[i].fault || policy.manage != cases[i].manage || policy.sched != cases[i].sched)
+                        fail_msg("case %u: fault %d, manage %d, sched %d", i, fault, policy.manage, policy.sched);
+        }
+        const VmWish spread = {.has_layout = true, .layout = LAYOUT_SPREAD};
+        assert_int_equal(settings_vm_policy(place->settings, "plain", &spread, &policy), WISH_FINE);
+        assert_int_equal(policy.layout, LAYOUT_SPREAD);
+}
+
+/* What get shows is what set reads, and the other way round. */
+static void test_texts(void **state) {
+        static const struct {
+                SettingKey key;
+                const char *given, *shown;
+        } cases[] = {
+                {SET_INTERVAL, "90", "90s"},
+                {SET_INTERVAL, "500ms", "500ms"},
+                {SET_INTERVAL, "3600s", "1h"},
+                {SET_COOL_DOWN, "0", "0s"},
+                {SET_COOL_DOWN, "120", "2min"},
+                {SET_CREDITS_PER_EVENT, "0.50", "0.5"},
+                {SET_CREDITS_PER_EVENT, "0", "0"},
+                {SET_CREDITS_PER_10S, "100", "100"},
+                {SET_BURST, "10.005", "10.005"},
+                {SET_SKIP_CPUSET, "0,1,2, 7", "0-2,7"},
+                {SET_SCHED_POLICY, "dynamicAffinity", "dynamic"},
+                {SET_ADMIN_GROUP, "", ""},
+                {SET_LOG_LEVEL, "warning", "warning"},
+                {SET_UTIL_SOURCE, "taskgroup", "taskgroup"},
+                {SET_OVERCOMMIT_LAYERS, "100", "100"},
+        };
+        Place *place = *state;
+
+        for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                assert_int_equal(settings_set(place->settings, cases[i].key, cases[i].given, "here", place->why), 0);
+                char *text = setting_text(place->settings, cases[i].key);
+                assert_string_equal(text, cases[i].shown);
+                free(text);
+        }
+        for (SettingKey key = 0; key < SETTING_KEYS; key++) {
+                char *text = setting_text(place->settings, key);
+                assert_int_equal(settings_set(place->settings, key, text, "again", place->why), 0);
+                free(text);
+        }
+}
+
+/* A newline would be another line of a file. */
+static void test_control_characters(void **state) {
+        Place *place = *state;
+
+        assert_true(settings_set(place->settings, SET_CONNECT, "a\n[daemon]\nmode = act", "x", place->why) < 0);
+        assert_true(settings_set(place->settings, SET_ADMIN_GROUP, "a\033", "x", place->why) < 0);
+        assert_string_equal(place->settings->connect, "qemu:///system");
+}
+
+static void keep(Place *place, const char *path, SettingKey key, const char *value) {
+        assert_int_equal(settings_set(place->settings, key, value, "run time", place->why), 0);
+        if (settings_persist(place->settings, key, path, place->why) != 0)
+                fail_msg("%s", place->why);
+}
+
+static void test_persist(void **state) {
+        Place *place = *state;
+        char directory[128], persisted[160], drop_in[160];
+
+        snprintf(directory, sizeof(directory), "%s.d", place->path);
+        snprintf(drop_in, sizeof(drop_in), "%s/10.conf", directory);
+        snprintf(persisted, sizeof(persisted), "%s/kept.conf", place->directory);
+        assert_int_equal(mkdir(directory, 0755), 0);
+        put(place->path, "[placement]\nlayout = pack\n");
+        put(drop_in, "[placement]\nsmt = false\n");
+        keep(place, persisted, SET_SMT, "own-cores");
+        keep(place, persisted, SET_BURST, "7.5");
+        keep(place, persisted, SET_SMT, "true");
+        settings_defaults(place->settings);
+        assert_int_equal(settings_read_all(place->settings, place->path, persisted, place->why), 0);
+        assert_int_equal(place->settings->policy.smt, SMT_TRUE);
+        assert_int_equal(place->settings->policy.burst_milli, 7500);
+        assert_int_equal(place->settings->policy.layout, LAYOUT_PACK);
+        assert_string_equal(place->settings->source[SET_SMT], persisted);
+        assert_string_equal(place->settings->source[SET_LAYOUT], place->path);
+        assert_string_equal(place->settings->source[SET_MODE], "default");
+}
+
+/* What can not be kept leaves what was kept before. */
+static void test_persist_refused(void **state) {
+        Place *place = *state;
+        char kept[160], text[SETTING_TEXT_MAX] = "qemu:///";
+
+        snprintf(kept, sizeof(kept), "%s/kept.conf", place->directory);
+        keep(place, kept, SET_SMT, "true");
+        memset(text + strlen(text), 'x', 200);
+        assert_int_equal(settings_set(place->settings, SET_CONNECT, text, "run time", place->why), 0);
+        assert_true(settings_persist(place->settings, SET_CONNECT, kept, place->why) < 0);
+        assert_non_null(strstr(place->why, "daemon.connect can not be kept"));
+        assert_int_equal(settings_set(place->settings, SET_CONNECT, "a ;b", "run time", place->why), 0);
+        assert_true(settings_persist(place->settings, SET_CONNECT, kept, place->why) < 0);
+        assert_true(settings_persist(place->settings, SET_SMT, "/nowhere/at/all.conf", place->why) < 0);
+        assert_string_equal(place->why, "/nowhere/at/all.conf: No such file or directory");
+        settings_defaults(place->settings);
+        assert_int_equal(settings_read_file(place->settings, kept, place->why), 0);
+        assert_int_equal(place->settings->policy.smt, SMT_TRUE);
+        put(kept, "[placement]\nsmt = maybe\n");
+        assert_true(settings_persist(place->settings, SET_BURST, kept, place->why) < 0);
+        assert_non_null(strstr(place->why, ":2: "));
+        put(kept, "[vm a]\nmanage = no\n");
+        assert_true(settings_persist(place->settings, SET_BURST, kept, place->why) < 0);
+        assert_non_null(strstr(place->why, "[vm ...]"));
+}
+
 static void test_key_names(void **state) {
         (void)state;
         assert_int_equal(setting_by_name("placement.smt"), SET_SMT);
@@ -254,6 +393,11 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_long_line, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_layers, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_missing_file, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_wishes, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_texts, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_control_characters, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_persist, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_persist_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_key_names, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_vsched_options, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_bad_options, setup, teardown),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "platform/domain_xml.h"
+#include "platform/domain_metadata.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -73,7 +74,7 @@ static void test_plain(void **state) {
         assert_int_equal(fact->vcpu[0].number, 0);
         assert_int_equal(fact->vcpu[1].number, 1);
         assert_int_equal(fact->n_devices, 0);
-        assert_null(fact->metadata);
+        assert_false(fact->wish.has_manage || fact->wish.has_layout || fact->wish.has_sched || fact->wish.fault);
         vm_fact_free(fact);
 }
 
@@ -109,21 +110,77 @@ static void test_devices(void **state) {
         vm_fact_free(fact);
 }
 
+#define OUR(inside) "<metadata>text<o:vm xmlns:o='other' manage='no'><a/></o:vm>" inside "</metadata>"
+#define NS " xmlns:v='" DOMAIN_METADATA_URI "'"
+
+static VmWish wish_of(const char *metadata) {
+        char text[4096];
+
+        snprintf(text, sizeof(text), HEAD "%s" TAIL, metadata);
+        VmFact *fact = text_parse(text);
+        VmWish wish = fact->wish;
+        assert_false(fact->over_limit);
+        vm_fact_free(fact);
+        return wish;
+}
+
 static void test_metadata(void **state) {
         VmFact *fact = fixture_parse("tuned.xml");
 
         (void)state;
-        assert_string_equal(fact->metadata, "<vsched:vm xmlns:vsched=\"https://vsched.io/xmlns/vsched/1\" manage=\"no\">"
-                                            "<vsched:layout>pack &lt;tight&gt;</vsched:layout></vsched:vm>");
+        assert_true(fact->wish.has_manage && !fact->wish.has_layout && !fact->wish.has_sched);
+        assert_int_equal(fact->wish.manage, MANAGE_NO);
         vm_fact_free(fact);
 
-        /* A namespace declared further out comes with it. */
+        /* The namespace may be declared further out. */
         fact = text_parse("<domain xmlns:v='" DOMAIN_METADATA_URI "'><name>x</name>" UUID
-                          "<metadata>text<v:vm/></metadata>" TAIL);
-        assert_string_equal(fact->metadata, "<v:vm xmlns:v=\"" DOMAIN_METADATA_URI "\"/>");
+                          "<metadata>text<v:vm layout='pack'/></metadata>" TAIL);
+        assert_true(fact->wish.has_layout && fact->wish.layout == LAYOUT_PACK);
         assert_int_equal(fact->id, -1);
         assert_int_equal(fact->n_vcpus, 1);
         vm_fact_free(fact);
+
+        VmWish wish = wish_of(OUR("<v:vm" NS " sched-policy='dynamicAffinity' layout='spread' manage='observe'>\n"
+                                  "<!-- why --> </v:vm>"));
+        assert_true(wish.has_manage && wish.has_layout && wish.has_sched);
+        assert_int_equal(wish.fault, WISH_FINE);
+        assert_int_equal(wish.manage, MANAGE_OBSERVE);
+        assert_int_equal(wish.layout, LAYOUT_SPREAD);
+        assert_int_equal(wish.sched, SCHED_DYNAMIC);
+        /* smt is refused and the rest is taken, in either order. */
+        wish = wish_of(OUR("<v:vm" NS " smt='true' layout='pack'/>"));
+        assert_true(wish.fault == WISH_SMT && wish.has_layout);
+        wish = wish_of(OUR("<v:vm" NS " layout='pack' smt='true'/>"));
+        assert_true(wish.fault == WISH_SMT && wish.has_layout);
+}
+
+/* Nothing of it is taken, and the VM is described as if it had none. */
+static void test_bad_metadata(void **state) {
+        static const struct {
+                const char *metadata;
+                WishFault fault;
+        } cases[] = {
+                { OUR("<v:vm" NS " manage='no'/><v:vm" NS " manage='no'/>"), WISH_TWICE },
+                { OUR("<v:policy" NS " manage='no'/>"), WISH_NOT_VM },
+                { OUR("<v:vm" NS " manage='no'><v:layout>pack</v:layout></v:vm>"), WISH_CONTENT },
+                { OUR("<v:vm" NS " manage='no'>pack</v:vm>"), WISH_CONTENT },
+                { OUR("<v:vm" NS " manage='no'><![CDATA[x]]></v:vm>"), WISH_CONTENT },
+                { OUR("<v:vm" NS " manage='no'><?pi x?></v:vm>"), WISH_CONTENT },
+                { OUR("<v:vm" NS " manage='no' colour='blue'/>"), WISH_UNKNOWN },
+                { OUR("<v:vm" NS " manage='no' v:manage='no'/>"), WISH_UNKNOWN },
+                { OUR("<v:vm" NS " cross-node='yes' layout='pack'/>"), WISH_UNKNOWN },
+                { OUR("<v:vm" NS " manage=''/>"), WISH_BAD_VALUE },
+                { OUR("<v:vm" NS " layout='pack' manage='No'/>"), WISH_BAD_VALUE },
+                { OUR("<v:vm" NS " layout='pack' sched-policy='fast'/>"), WISH_BAD_VALUE },
+                { OUR("<v:vm" NS " smt='true' layout='tight'/>"), WISH_BAD_VALUE },
+        };
+
+        (void)state;
+        for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                VmWish wish = wish_of(cases[i].metadata);
+                if (wish.fault != cases[i].fault || wish.has_manage || wish.has_layout || wish.has_sched)
+                        fail_msg("%s: fault %d", cases[i].metadata, wish.fault);
+        }
 }
 
 static void test_named(void **state) {
@@ -226,11 +283,11 @@ static void test_large(void **state) {
         text = repeat(HEAD "<devices>", device, DOMAIN_DEVICES_MAX + 1, "</devices>" TAIL);
         check_over_limit(text, true);
         free(text);
-        text = repeat(HEAD "<metadata><v:vm xmlns:v='" DOMAIN_METADATA_URI "'>", "0123456789abcdef",
-                      DOMAIN_METADATA_MAX / 16, "</v:vm></metadata>" TAIL);
-        check_over_limit(text, true);
+        /* Metadata may be large, ours (it is not taken then) and others'. */
+        text = repeat(HEAD "<metadata><v:vm xmlns:v='" DOMAIN_METADATA_URI "'>", "0123456789abcdef", 100000,
+                      "</v:vm></metadata>" TAIL);
+        check_over_limit(text, false);
         free(text);
-        /* Somebody else's metadata may be large. */
         text = repeat(HEAD "<metadata><v:vm xmlns:v='other'>", "0123456789abcdef", 100000, "</v:vm></metadata>" TAIL);
         check_over_limit(text, false);
         free(text);
@@ -352,8 +409,7 @@ static void test_copy(void **state) {
         cpuset_add(&copy->numatune, 2);
         assert_false(vm_fact_equal(fact, copy));
         cpuset_remove(&copy->numatune, 2);
-        free(copy->metadata);
-        copy->metadata = NULL;
+        copy->wish.manage = MANAGE_OBSERVE;
         assert_false(vm_fact_equal(fact, copy));
         vm_fact_free(fact);
         vm_fact_free(copy);
@@ -365,6 +421,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_plain),    cmocka_unit_test(test_tuned),
                 cmocka_unit_test(test_devices),  cmocka_unit_test(test_metadata),
+                cmocka_unit_test(test_bad_metadata),
                 cmocka_unit_test(test_named),    cmocka_unit_test(test_auto_and_stopped),
                 cmocka_unit_test(test_limits),   cmocka_unit_test(test_large),
                 cmocka_unit_test(test_hostile),  cmocka_unit_test(test_hostile_size),
