@@ -217,8 +217,10 @@ static void vm_classify(PlanWork *work, uint32_t vm) {
                 vm_freeze(work, vm, VERDICT_UNSEEN, sight_reason(v->sight));
         else if (v->n_vcpus == 0 || census.unseen > 0)
                 vm_freeze(work, vm, VERDICT_UNSEEN, REASON_NO_THREADS);
-        else if (v->policy.manage == MANAGE_NO || v->policy.manage == MANAGE_OBSERVE)
+        else if (v->policy.manage == MANAGE_NO)
                 vm_freeze(work, vm, VERDICT_EXCLUDED, REASON_CONFIGURED);
+        else if (v->policy.manage == MANAGE_OBSERVE && census.pinned < v->n_vcpus)
+                vm_freeze(work, vm, VERDICT_EXCLUDED, REASON_CONFIGURED); /* until it is judged: verdict.c */
         else if (!work->policy->range_affinity && !vm_ranges_are_whole_nodes(work, v)) {
                 vw->release = true;
                 vm_freeze(work, vm, VERDICT_EXCLUDED, REASON_RANGE_NOT_NODES);

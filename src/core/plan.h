@@ -38,7 +38,7 @@ typedef enum VerdictReason {
         REASON_RANGE_EMPTY,     /* range, cpuset, online and skip-cpuset leave nothing */
         REASON_RANGE_TOO_SMALL, /* more vCPUs than CPUs in its whole range */
         REASON_RANGE_NOT_NODES, /* range-affinity=false and the range is not whole nodes */
-        REASON_CONFIGURED,      /* manage=no or manage=observe */
+        REASON_CONFIGURED,      /* manage=no; or manage=observe: judged where it stands */
         REASON_STARTING,
         REASON_NO_PID,
         REASON_NO_PROCESS,

@@ -298,6 +298,16 @@ static void vm_judge_layers(PlanWork *work, uint32_t vm, Verdict *ret) {
         verdict_why_shared(work, vm, ret);
 }
 
+/* One that is only observed, by where it stands. */
+static void vm_judge_observed(const Vm *vm, Verdict *ret) {
+        if (ret->n_exclusive < vm->n_vcpus)
+                ret->kind = VERDICT_SHARED;
+        else if (ret->nodes > ret->min_nodes || ret->clusters > ret->min_clusters)
+                ret->kind = VERDICT_SPREAD;
+        else
+                ret->kind = VERDICT_PLACED;
+}
+
 static void vm_judge(PlanWork *work, uint32_t vm, Verdict *ret) {
         const VmWork *vw = &work->vm[vm];
         Span span = vm_span(work, vm);
@@ -310,6 +320,8 @@ static void vm_judge(PlanWork *work, uint32_t vm, Verdict *ret) {
         verdict_bound_minimum(work, &work->snapshot->vm[vm], ret);
         verdict_count(work, &work->snapshot->vm[vm], ret);
         ret->remote_memory = vm_memory_is_remote(work, vm);
+        if (vw->kind == VERDICT_EXCLUDED && work->snapshot->vm[vm].policy.manage == MANAGE_OBSERVE)
+                vm_judge_observed(&work->snapshot->vm[vm], ret);
         if (vw->kind != VERDICT_PLACED)
                 return;
         if (vw->layered)

@@ -18,7 +18,7 @@
 #include "util/log.h"
 #include "wire/names.h"
 
-enum { LINK_TIMEOUT_MS = 15000, POLL_MS = 100 };
+enum { LINK_TIMEOUT_MS = 15000, RECOVER_TIMEOUT_MS = 1500, POLL_MS = 100 };
 
 /* The pieces that a round needs, without a loop around them. */
 typedef struct Once {
@@ -90,8 +90,8 @@ static int once_init(Once *once, const Settings *settings, bool lock) {
 }
 
 /* Waits for the link's first list; NULL when none came in time. */
-static FactList *take_list(Link *link, int notify_fd) {
-        for (int waited = 0; waited < LINK_TIMEOUT_MS; waited += POLL_MS) {
+static FactList *take_list(Link *link, int notify_fd, int timeout_ms) {
+        for (int waited = 0; waited < timeout_ms; waited += POLL_MS) {
                 struct pollfd poll_fd = {.fd = notify_fd, .events = POLLIN};
                 FactList *facts = link_take(link);
                 uint64_t count;
@@ -103,7 +103,7 @@ static FactList *take_list(Link *link, int notify_fd) {
         return NULL;
 }
 
-static FactList *ask_libvirt(const Settings *settings) {
+static FactList *ask_libvirt(const Settings *settings, int timeout_ms) {
         AUTO_CLOSE int notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         LinkStatus status;
         FactList *facts;
@@ -114,7 +114,7 @@ static FactList *ask_libvirt(const Settings *settings) {
                 return NULL;
         }
         link_request(link, true);
-        facts = take_list(link, notify_fd);
+        facts = take_list(link, notify_fd, timeout_ms);
         link_status(link, &status);
         if (!facts)
                 log_error("no answer from libvirt at %s: %s", status.uri, status.error);
@@ -172,7 +172,7 @@ int once_round(const Settings *settings, bool act) {
                 r = -EBUSY;
         }
         if (r == 0) {
-                facts = ask_libvirt(settings);
+                facts = ask_libvirt(settings, LINK_TIMEOUT_MS);
                 r = facts ? rounds_begin(once.rounds, facts, &request) : -EIO;
                 if (facts && r < 0)
                         log_error("%s", once.rounds->trouble);
@@ -197,6 +197,13 @@ int once_recover(const Settings *settings) {
         int r = once_init(&once, settings, true);
 
         if (r == 0) {
+                FactList *facts = ask_libvirt(settings, RECOVER_TIMEOUT_MS);
+
+                if (facts)
+                        rounds_look(once.rounds, facts);
+                else
+                        log_notice("ranges are taken as they were last seen");
+                fact_list_free(facts);
                 once.state->paused = true;
                 r = rounds_restore(once.rounds, false, &restored, &failed);
                 printf("%u thread%s restored, %u could not be; paused until 'vasctl resume'\n", restored,

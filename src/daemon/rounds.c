@@ -748,6 +748,28 @@ int rounds_try_reassign(Rounds *rounds, const char *scope) {
         return 0;
 }
 
+/* The last round's snapshot steps aside: its plan is of that one. */
+static void rounds_swap_snapshots(Rounds *rounds) {
+        Snapshot *other = rounds->trial_snapshot;
+
+        rounds->trial_snapshot = rounds->snapshot;
+        rounds->snapshot = other;
+}
+
+void rounds_look(Rounds *rounds, const FactList *facts) {
+        bool had_view = rounds->have_view;
+
+        rounds_cancel(rounds);
+        rounds_swap_snapshots(rounds);
+        if (rounds_observe(rounds, facts, false) == 0) {
+                rounds->acting = false;
+                rounds_annotate(rounds, rounds_now(rounds));
+                rounds_forget_dead(rounds);
+        }
+        rounds_swap_snapshots(rounds);
+        rounds->have_view = had_view;
+}
+
 /* The mask that undoes us: what was there before while the range is still the
  * same, else the range; all CPUs, which the kernel clips to the thread's own
  * cpuset, when no range is known. */

@@ -116,6 +116,13 @@ void rounds_trial_plan(Rounds *rounds, const PlanRequest *request);
 int rounds_try_reassign(Rounds *rounds, const char *scope);
 
 /*
+ * Looks at the host once more, before everything is undone: an operator may have
+ * changed a range since the last round. Ends the writes under way; the view of
+ * the last round stays. What can not be seen now stays as it was last seen.
+ */
+void rounds_look(Rounds *rounds, const FactList *facts);
+
+/*
  * Gives every thread that we hold its mask from before us. keep_homes: remember
  * where everything was, for the next start; else forget. Works without libvirt
  * and without any round before. Saves the state: -errno when that failed, else 0.

@@ -15,6 +15,7 @@
 
 #include "daemon/metrics.h"
 #include "daemon/prefer.h"
+#include "daemon/undo.h"
 #include "daemon/verbs.h"
 #include "daemon/view.h"
 #include "util/cleanup.h"
@@ -350,6 +351,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
                 fact_list_free(server->facts);
                 server->facts = facts;
                 server->facts_fresh = true;
+                undo_take_list(server);
                 if (!server->rounds->applying)
                         server_start_round(server);
         }
@@ -532,17 +534,15 @@ static void server_stop(Server *server) {
 
         sd_notify(false, "STOPPING=1");
         server_fail_waiters(server, true, "the daemon is stopping");
-        if (server->link)
-                link_abandon(server->link);
         server_remove_metrics(server);
-        if (!server->rounds)
-                return;
-        if (server->state->paused || !server->settings->restore_on_stop) {
+        if (server->n_undo_calls == 0 && (server->state->paused || !server->settings->restore_on_stop)) {
+                link_abandon(server->link);
                 rounds_cancel(server->rounds);
                 log_notice("stopped; bindings are kept (%s)", server->state->paused ? "paused" : "on-stop = keep");
                 return;
         }
-        rounds_restore(server->rounds, true, &restored, &failed);
+        undo_at_stop(server, &restored, &failed);
+        link_abandon(server->link);
         server_tell_of_stranger(server);
         log_notice("stopped; %u thread%s restored%s", restored, restored == 1 ? "" : "s",
                    failed ? ", some could not be" : "");
@@ -557,6 +557,7 @@ static void server_done(Server *server) {
         sd_event_source_unref(server->slice);
         sd_event_source_unref(server->slice_due);
         sd_event_source_unref(server->beat);
+        sd_event_source_unref(server->undo_due);
         sd_event_unref(server->event);
         dynamic_free(server->dynamic);
         rounds_free(server->rounds);

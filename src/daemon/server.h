@@ -23,6 +23,7 @@
 
 enum {
         WAITERS_MAX = 128,
+        UNDO_CALLS_MAX = 16,
         WAITER_TIMEOUT_S = 30,
         FULL_RESYNC_S = 30,
         SLICE_MS = 20,
@@ -70,6 +71,10 @@ typedef struct Server {
         sd_event *event;
         sd_event_source *timer, *retry, *slice, *slice_due, *beat;
         int notify_fd, lock_fd;
+        ControlCall *undo_call[UNDO_CALLS_MAX]; /* see undo.h */
+        unsigned n_undo_calls;
+        int64_t undo_asked_ns;
+        sd_event_source *undo_due; /* NULL until it is needed */
         int64_t last_full_ns, started_ns;
         unsigned n_waiters;
         Waiter waiter[WAITERS_MAX];

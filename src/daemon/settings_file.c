@@ -55,7 +55,7 @@ static const char *rule_set(VmRule *rule, const char *name, const char *value, b
 
         if (strcmp(name, "manage") == 0) {
                 has = &rule->has_manage;
-                legal = "yes, no or observe";
+                legal = "auto, yes, no or observe";
                 r = manage_parse(value, &rule->policy.manage);
         } else if (strcmp(name, "smt") == 0) {
                 has = &rule->has_smt;

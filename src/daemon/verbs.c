@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/metrics.h"
+#include "daemon/undo.h"
 #include "daemon/view.h"
 #include "daemon/view_settings.h"
 #include "util/cleanup.h"
@@ -508,22 +509,18 @@ static void set_paused(const Request *request, bool paused) {
 }
 
 static void verb_recover(const Request *request) {
-        Server *server = request->server;
-        unsigned restored, failed;
+        undo_ask(request->server, request->call);
+}
 
-        server->state->paused = true;
-        server_cancel_round(server, "recovered and paused: 'vasctl resume' lets the daemon act again");
-        int r = rounds_restore(server->rounds, false, &restored, &failed);
-        log_notice("recovered: %u threads restored, %u could not be; paused until 'vasctl resume'", restored, failed);
-        server_poke(server, true);
-        if (r < 0) {
-                char text[256];
-                snprintf(text, sizeof(text), "%u threads restored, but the state can not be saved: %s", restored,
-                         strerror(-r));
-                verbs_error(request->call, "Failed", text);
+void verbs_answer_recover(ControlCall *call, int r, unsigned restored, unsigned failed) {
+        char text[256];
+
+        if (r >= 0) {
+                control_reply(call, json_pack("{s:i, s:i}", "restored", (int)restored, "failed", (int)failed));
                 return;
         }
-        control_reply(request->call, json_pack("{s:i, s:i}", "restored", (int)restored, "failed", (int)failed));
+        snprintf(text, sizeof(text), "%u threads restored, but the state can not be saved: %s", restored, strerror(-r));
+        verbs_error(call, "Failed", text);
 }
 
 static void verb_settle(const Request *request) {

@@ -12,5 +12,8 @@ void verbs_handle(void *userdata, ControlCall *call, const char *method, json_t 
 /* Answers Reassign from the plan of the round that carried it out (or tried it). */
 void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, bool found);
 
+/* Answers Recover; r: what saving the state ended with. */
+void verbs_answer_recover(ControlCall *call, int r, unsigned restored, unsigned failed);
+
 /* One error with a reason: name is "Failed", "Refused" or "NotPermitted". */
 void verbs_error(ControlCall *call, const char *name, const char *reason);

@@ -60,6 +60,8 @@ const char *view_advice(const View *view, uint32_t vm, const CpuSet *allowed, bo
         bool wider = could_be_wider(view, vm, allowed);
 
         *ret_reassign = verdict->kind == VERDICT_FOREIGN;
+        if (verdict->reason == REASON_CONFIGURED && verdict->kind != VERDICT_EXCLUDED)
+                return "With manage = yes in the settings the daemon would place it.";
         switch (verdict->kind) {
         case VERDICT_SHARED:
         case VERDICT_LAYERED:

@@ -203,11 +203,27 @@ static void tell_policy(Story *story) {
                      cpus_words(&cpus, &words));
 }
 
+/* One that the settings say to observe only. */
+static void tell_observed(Story *story) {
+        if (story->verdict->kind == VERDICT_SHARED)
+                tell(story, "It is only observed (manage = observe), and not every vCPU is bound to a CPU of its own.");
+        else {
+                tell(story, "It is only observed (manage = observe): where its vCPUs are is not the daemon's choice.");
+                tell_own_cpus(story);
+                if (story->verdict->kind == VERDICT_SPREAD)
+                        tell_excess(story);
+        }
+}
+
 /* What the VM is, or would be if the daemon acted. */
 static void tell_where(Story *story) {
         const char *why = reason_text(story->verdict->reason);
         Words words;
 
+        if (story->verdict->reason == REASON_CONFIGURED && story->verdict->kind != VERDICT_EXCLUDED) {
+                tell_observed(story);
+                return;
+        }
         switch (story->verdict->kind) {
         case VERDICT_PLACED:
                 tell_own_cpus(story);
@@ -426,8 +442,10 @@ static void tell_memory(Story *story) {
 }
 
 /* What keeps a VM where it is, by its verdict. */
-static const char *why_it_stays(VerdictKind kind) {
-        switch (kind) {
+static const char *why_it_stays(const Verdict *verdict) {
+        if (verdict->reason == REASON_CONFIGURED)
+                return "it is not to be managed";
+        switch (verdict->kind) {
         case VERDICT_PINNED:
                 return "its operator bound it there";
         case VERDICT_FOREIGN:
@@ -444,7 +462,7 @@ static const char *why_it_stays(VerdictKind kind) {
 }
 
 static void tell_blocker(Story *story, uint32_t blocker) {
-        const char *why = why_it_stays(story->view->plan->verdict[blocker].kind);
+        const char *why = why_it_stays(&story->view->plan->verdict[blocker]);
 
         tell(story, "Most in the way is %s%s%s.", story->view->snapshot->vm[blocker].name, why ? ": " : "",
              why ? why : "");

@@ -19,6 +19,8 @@ static bool vm_closes_cores(const View *view, uint32_t vm) {
         Smt smt = view->snapshot->vm[vm].policy.smt;
         VerdictKind kind = view->plan->verdict[vm].kind;
 
+        if (view->plan->verdict[vm].reason == REASON_CONFIGURED)
+                return false; /* it is only observed */
         return (smt == SMT_FALSE || smt == SMT_OWN_CORES) &&
                (kind == VERDICT_PLACED || kind == VERDICT_SPREAD);
 }

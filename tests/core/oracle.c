@@ -28,10 +28,15 @@ static bool vcpu_pinned(const Snapshot *snapshot, uint32_t vcpu) {
         return set_single(snapshot, snapshot->vcpu[vcpu].range) >= 0;
 }
 
-static bool vm_managed(const Plan *plan, uint32_t vm) {
+/* Its verdict is of where its vCPUs are: it is managed, or only observed. */
+static bool vm_judged(const Plan *plan, uint32_t vm) {
         VerdictKind kind = plan->verdict[vm].kind;
 
         return kind == VERDICT_PLACED || kind == VERDICT_SPREAD || kind == VERDICT_SHARED || kind == VERDICT_LAYERED;
+}
+
+static bool vm_managed(const Plan *plan, uint32_t vm) {
+        return vm_judged(plan, vm) && plan->verdict[vm].reason != REASON_CONFIGURED;
 }
 
 static bool vcpu_movable(const Snapshot *snapshot, const Plan *plan, uint32_t vcpu) {
@@ -262,7 +267,7 @@ static int check_verdict(const Topology *topology, const Snapshot *snapshot, con
                       verdict->min_nodes, verdict->clusters, verdict->nodes);
         if (verdict->n_exclusive != alone)
                 WRONG("VM %u: %u own CPUs, not %u", vm, alone, verdict->n_exclusive);
-        if (!vm_managed(plan, vm))
+        if (!vm_judged(plan, vm))
                 return 0;
         if (same && topology->smt_width == 1 && verdict->kind != VERDICT_LAYERED) {
                 unsigned minimum = fewest(topology, &first, v->n_vcpus);

@@ -413,13 +413,30 @@ static void returns_to_its_homes(void **state) {
         assert_int_not_equal(cpu_of(vm, 0), 21);
 }
 
+/* One that is only observed is judged where it stands, and never moved. */
+static void judges_what_it_only_observes(void **state) {
+        uint32_t together = add_seated(2, 4), apart = add_seated(2, 7), loose = add(2, 0, 31), pinned = add(1, 12, 12);
+
+        (void)state;
+        assert_int_not_equal(topology.cpu[topology.slot_of[7]].cluster, topology.cpu[topology.slot_of[8]].cluster);
+        for (uint32_t vm = together; vm <= pinned; vm++)
+                snapshot.vm[vm].policy.manage = MANAGE_OBSERVE;
+        round_is(0);
+        verdict_is(together, VERDICT_PLACED, REASON_CONFIGURED);
+        verdict_is(apart, VERDICT_SPREAD, REASON_CONFIGURED);
+        verdict_is(loose, VERDICT_SHARED, REASON_CONFIGURED);
+        verdict_is(pinned, VERDICT_PINNED, REASON_NONE);
+        snapshot.vm[together].policy.manage = MANAGE_NO;
+        make(PLAN_ROUND, -1);
+        verdict_is(together, VERDICT_EXCLUDED, REASON_CONFIGURED);
+}
+
 static void releases_what_it_may_not_manage(void **state) {
         uint32_t vm = add_seated(2, 4);
 
         (void)state;
         snapshot.vm[vm].policy.manage = MANAGE_OBSERVE;
         round_is(0);
-        verdict_is(vm, VERDICT_EXCLUDED, REASON_CONFIGURED);
         snapshot.vm[vm].policy.manage = MANAGE_NO;
         round_is(2);
         verdict_is(vm, VERDICT_EXCLUDED, REASON_CONFIGURED);
@@ -609,6 +626,7 @@ int main(void) {
                 cmocka_unit_test_setup(adopts_after_a_crash, begin),
                 cmocka_unit_test_setup(one_of_two_on_a_cpu_yields, begin),
                 cmocka_unit_test_setup(returns_to_its_homes, begin),
+                cmocka_unit_test_setup(judges_what_it_only_observes, begin),
                 cmocka_unit_test_setup(releases_what_it_may_not_manage, begin),
                 cmocka_unit_test_setup(wants_whole_nodes_when_told, begin),
                 cmocka_unit_test_setup(says_why_it_can_not, begin),

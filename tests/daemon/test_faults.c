@@ -316,6 +316,7 @@ static void daemon_stop(Ground *ground) {
         unsigned restored, failed;
 
         ground->host.n_next = 0;
+        rounds_look(ground->rounds, NULL);
         check(ground, rounds_restore(ground->rounds, true, &restored, &failed) == 0);
         check(ground, failed == 0);
         for (unsigned v = 0; v < ground->host.n_vms; v++)
@@ -331,8 +332,7 @@ static void faulty_round(Ground *ground) {
         writes_to_fail(ground);
         round_run(ground, true);
         writes_that_failed(&ground->host);
-        /* A stop does not look at the host again: of a range that was changed just now it can not know. */
-        if (!ground->disturbed && chance(ground, 15)) {
+        if (chance(ground, 15)) {
                 daemon_stop(ground);
                 daemon_start(ground);
                 struck.stops++;

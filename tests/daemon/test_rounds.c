@@ -46,6 +46,7 @@ static void daemon_crash(Place *place) {
 static unsigned daemon_stop(Place *place, bool keep_homes) {
         unsigned restored, failed;
 
+        rounds_look(place->rounds, NULL);
         rounds_restore(place->rounds, keep_homes, &restored, &failed);
         daemon_crash(place);
         return failed;
@@ -255,6 +256,39 @@ static void test_operator_changes_range(void **state) {
         assert_int_equal(place->rounds->counters.drift_repaired, 0);
         assert_int_equal(daemon_stop(place, true), 0);
         assert_int_equal(cpuset_count(&a->thread[0].mask), 4); /* the range, not what was before */
+        daemon_start(place);
+}
+
+/* The change is so new that no round has seen it, or comes amid one's writes. */
+static void test_stop_right_after_a_new_range(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 3, 0, 7);
+
+        round_run(place);
+        model_vcpupin(a, 0, 0, 15);
+        assert_int_equal(daemon_stop(place, true), 0);
+        assert_int_equal(cpuset_count(&a->thread[0].mask), 16);
+        assert_int_equal(cpuset_count(&a->thread[1].mask), 8);
+        daemon_start(place);
+        assert_int_equal(begin(place, true, NULL), 0);
+        assert_false(rounds_apply_some(place->rounds, 0));
+        for (unsigned i = 0; i < 3; i++)
+                model_vcpupin(a, i, 4, 15);
+        assert_int_equal(daemon_stop(place, true), 0);
+        for (unsigned i = 0; i < 3; i++)
+                assert_true(cpuset_equal(&a->thread[i].mask, &a->thread[i].range));
+        daemon_start(place);
+}
+
+/* A stop that can not look again goes by what was last seen. */
+static void test_stop_without_a_look(void **state) {
+        Place *place = *state;
+        ModelVm *a = model_start(&place->host, "a", 2, 0, 15);
+
+        round_run(place);
+        place->host.observe_fails = true;
+        assert_int_equal(daemon_stop(place, true), 0);
+        assert_int_equal(cpuset_count(&a->thread[0].mask), 16);
         daemon_start(place);
 }
 
@@ -667,6 +701,8 @@ int main(void) {
                 TEST(test_crash_after_each_write),
                 TEST(test_no_state_no_writes),
                 TEST(test_operator_changes_range),
+                TEST(test_stop_right_after_a_new_range),
+                TEST(test_stop_without_a_look),
                 TEST(test_operator_changes_range_back),
                 TEST(test_operator_pin_wins),
                 TEST(test_drift_then_quarrel),

@@ -129,7 +129,7 @@ static void test_bad_files(void **state) {
                 {"[dynamic]\novercommit-layers = 101\n", ":2: ", "1 to 100"},
                 {"[daemon]\nruntime-dir = run\n", ":2: ", "absolute path"},
                 {"[daemon]\n\nmetrics-file = run/vas.prom\n", ":3: ", "absolute path"},
-                {"[vm a]\nmanage = perhaps\n", ":2: ", "yes, no or observe"},
+                {"[vm a]\nmanage = perhaps\n", ":2: ", "auto, yes, no or observe"},
                 {"[vm a]\ncolour = blue\n", ":2: ", "legal: manage"},
                 {"[vm a]\nsmt = true\nsmt = false\n", ":3: ", "twice"},
                 {"[daemon\nmode = act\n", ":1: ", "[] mode"},

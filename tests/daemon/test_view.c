@@ -297,6 +297,9 @@ static void explanations_name_facts(void **state) {
         assert_explains(scene, 0, "Each of its 4 vCPUs has a CPU of its own: 0-3, in cluster 0 of node 0.");
         assert_explains(scene, 1, "It spans 2 NUMA nodes and 2 clusters; 1 node and 1 cluster would do.");
         assert_explains(scene, 1, "The bucket of move credits holds 1.5 now.");
+        scene->plan.verdict[1].reason = REASON_CONFIGURED;
+        assert_explains(scene, 1, "It is only observed (manage = observe): where its vCPUs are is not the daemon's choice.");
+        assert_explains(scene, 1, "With manage = yes in the settings the daemon would place it.");
         assert_explains(scene, 4,
                         "Its range, named by its operator, is CPUs 8-15: 8 CPUs, in clusters 2-3 of node 1.");
         assert_explains(scene, 4, "Of the 8 CPUs that it may use, 3 are owned and 5 free.");

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Crashes, stops, restarts, recover, and VMs that are saved or resized."""
 
+import contextlib
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -83,6 +85,41 @@ def clean_stop_new_range(lab):
     wait_until(lambda: vm.is_placed() and set(vm.cpus()) <= wanted, SOON)
     lab.daemon.stop()
     equal(vm.masks(), {0: wanted}, "mask")
+
+
+@contextlib.contextmanager
+def range_changed_unseen(lab, vm):
+    """Within, its operator has changed its range, and the daemon has had no time to see it."""
+    lab.daemon.process.send_signal(signal.SIGSTOP)
+    wanted = {0: frozenset(lab.pair()[:1])}
+    lab.virsh("vcpupin", vm.name, "0", cpu_list(wanted[0]), "--live")
+    yield wanted
+    lab.daemon.process.send_signal(signal.SIGCONT)
+
+
+@case("a clean stop right after a range has changed, which no round has seen: the new range, unwritten")
+def clean_stop_unseen_range(lab):
+    vm = lab.vm("a", cpuset=cpu_list(lab.pair())).start()
+    lab.daemon.start(settings={"defrag": {"interval": "1h"}})
+    wait_until(vm.is_placed, SOON)
+    before = lab.daemon.writes()
+    with range_changed_unseen(lab, vm) as wanted:
+        lab.daemon.process.send_signal(signal.SIGTERM)
+    equal(lab.daemon.process.wait(5), 0, "exit code")
+    equal((vm.masks(), lab.daemon.writes()), (wanted, before), "masks and writes")
+
+
+@case("opt recover while libvirtd hangs: by the ranges last seen, within 2 s")
+def recover_frozen(lab):
+    vm = lab.vm("a").start()
+    masks = vm.masks()
+    lab.daemon.start()
+    wait_until(vm.is_placed, SOON)
+    lab.libvirtd.freeze()
+    answer = lab.vasctl("opt", "recover")
+    equal((answer.code, vm.masks()), (0, masks), "exit code and masks")
+    check(answer.seconds < 2 * patience(), "it took %.2f s", answer.seconds)
+    check("last seen" in lab.daemon.log(), "the log does not say so")
 
 
 @case("on-stop = keep leaves the pins, and the next start adopts them")
