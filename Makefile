@@ -8,6 +8,7 @@
 #   make unit      the tests that take seconds, for the developer's loop
 #   make check-vhost     on an emulated host of 64 CPUs: some minutes (root)
 #   make demo-vhost      the same for the eye
+#   make soak      200 real VMs, churned for SOAK_MINUTES (30): what the daemon costs (root)
 #   make check-packages  the packages in a fresh system: a minute (root)
 #   make analyze   clang-tidy and cppcheck: minutes
 #   make coverage  how much of the code the tests run: minutes (root)
@@ -26,7 +27,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench install deb rpm check-packages analyze coverage lint clean check-clang
+.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench soak install deb rpm check-packages analyze coverage lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -72,6 +73,9 @@ check-clang:
 
 bench: all
 	@$(MESON) test -C $(BUILD) --no-rebuild --benchmark --verbose
+
+soak: all
+	@$(PYTHON) tests/real/soak.py --build $(BUILD)
 
 install:
 	@[ -e $(BUILD)/build.ninja ] || $(MESON) setup $(BUILD) --prefix=$(PREFIX)

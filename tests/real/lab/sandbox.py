@@ -28,6 +28,7 @@ import stat
 import subprocess
 import sys
 import time
+import traceback
 
 LAB = "/run/lab"  # scratch of one run, inside the namespace
 RUN_ENV = "VAS_LAB_RUN"
@@ -287,6 +288,8 @@ def _live(subject):
     code = 1
     try:
         code = subject()
+    except Exception:  # pylint: disable=broad-except
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
