@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 
 from cpio import Archive
 
@@ -40,6 +41,8 @@ MASKED = """
 """.split()
 MEMORY_MIB = 4096
 CONSOLE_LINES = 40
+LOOK_S = 2.0  # between two looks at the console
+EXPIRED, STALLED = "limit", "stall"  # why it was ended
 
 
 class Missing(Exception):
@@ -220,32 +223,49 @@ class Host:
 
     # ---- running it
 
-    def run(self, limit, say=None):
-        """Boots it and passes its lines on. Returns (exit status, timed out)."""
+    def run(self, limit, say=None, is_hopeless=lambda console: False):
+        """Boots it and passes its lines on, until it ends, the time is over or what
+        is on its console is hopeless. Returns why it was ended, if it was."""
         say = say or (lambda line: print(line, flush=True))
         command = self.prepare()
         open(self.console, "w", encoding="ascii").close()
         machine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=open(self.results + "/qemu.log", "w", encoding="utf-8"))
-        expired = threading.Event()
-
-        def end():
-            expired.set()
-            machine.kill()
-
-        timer = threading.Timer(limit, end)
-        timer.start()
+        over, why = threading.Event(), []
+        guard = threading.Thread(target=self._guard, args=(machine, time.monotonic() + limit, is_hopeless, over, why))
+        guard.start()
         try:
             for line in machine.stdout:
                 say(line.decode("utf-8", "replace").rstrip("\r\n"))
-            return machine.wait(), expired.is_set()
         finally:
-            timer.cancel()
+            over.set()
+            guard.join()
             machine.kill()
             machine.wait()
             self._keep_capabilities()
+        return why[0] if why else None
+
+    def _guard(self, machine, deadline, is_hopeless, over, why):
+        while not over.wait(max(0.1, min(LOOK_S, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                why.append(EXPIRED)
+            elif is_hopeless(self.console_text()):
+                why.append(STALLED)
+            else:
+                continue
+            machine.kill()
+            return
+
+    def console_text(self):
+        with open(self.console, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def keep_console(self):
+        """Puts it where the next boot leaves it. Returns where."""
+        kept = "%s-stalled.log" % self.results
+        shutil.copy(self.console, kept)
+        return kept
 
     def last_words(self):
         """The end of its console, for whoever must find out what happened."""
-        with open(self.console, encoding="utf-8", errors="replace") as f:
-            return [line.rstrip() for line in f][-CONSOLE_LINES:]
+        return [line.rstrip() for line in self.console_text().splitlines()][-CONSOLE_LINES:]
