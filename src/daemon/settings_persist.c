@@ -20,12 +20,11 @@
 
 /* "[section]\nkey = value\n" of each key whose source is where. */
 static char *persisted_text(const Settings *settings, const char *where) {
-        AUTO_FCLOSE FILE *file = NULL;
         char *text = NULL;
         size_t size;
         bool failed = false;
+        FILE *file = open_memstream(&text, &size);
 
-        file = open_memstream(&text, &size);
         if (!file)
                 return NULL;
         fputs("# Written by 'vasctl set --persist'; wins over /etc/vas.\n", file);
@@ -39,13 +38,8 @@ static char *persisted_text(const Settings *settings, const char *where) {
                 failed |= !value;
                 fprintf(file, "[%.*s]\n%s = %s\n", (int)(dot - name), name, dot + 1, value ? value : "");
         }
-        failed |= fflush(file) != 0;
-        if (failed) {
-                fclose(STEAL_PTR(file));
-                free(text);
-                return NULL;
-        }
-        return text;
+        failed |= fclose(file) != 0; /* text is where it stays only now */
+        return failed ? free(text), NULL : text;
 }
 
 /* Whether the text says of each of its keys what settings say. */
