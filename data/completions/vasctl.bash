@@ -15,7 +15,7 @@ _vasctl() {
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
 	verb=${COMP_WORDS[1]}
 	case $prev in
-	vasctl) words="status list show map explain plan metrics get pause resume reassign recover set query opt --help --version" ;;
+	vasctl) words="status list show map explain plan check metrics get pause resume reassign recover set query opt --help --version" ;;
 	get) words="$(_vasctl_keys) --json" ;;
 	set) words="config $(_vasctl_keys)" ;;
 	query) words="affinity" ;;

@@ -43,6 +43,7 @@ struct Verb {
 extern const Verb verbs[];
 extern const size_t n_verbs;
 
+int run_check(Ctl *ctl, int argc, char **argv);
 int run_explain(Ctl *ctl, int argc, char **argv);
 int run_get(Ctl *ctl, int argc, char **argv);
 int run_list(Ctl *ctl, int argc, char **argv);

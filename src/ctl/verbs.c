@@ -45,6 +45,11 @@ const Verb verbs[] = {
          "  --reassign VM|all    if it were placed anew, without regard to move credits\n"
          "  --policy POLICY      if the host's policy were static, dynamic or cluster",
          true, run_plan},
+        {NULL, "check", "", "what the daemon can not see or do; what mends it",
+         "One line each: ok, warning or problem, and behind \"->\" what mends it. A problem\n"
+         "is what keeps the daemon from doing what its settings say. Exit status 0 only\n"
+         "without a problem, else 1. Without a daemon: what can be seen from outside, and 4.",
+         true, run_check},
         {NULL, "get", "[KEY]", "the settings in force, and where each comes from",
          "KEY is section.key, or the bare key. SOURCE is default, a file, an option of\n"
          "vas-daemon's command line, or run time (vasctl set). With --json and a KEY: one\n"

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,16 +78,4 @@ int runtime_lock(const RuntimePaths *paths, pid_t *ret_holder) {
         if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) != n)
                 return -EIO;
         return steal_fd(&fd);
-}
-
-gid_t runtime_group(const char *name) {
-        AUTO_FCLOSE FILE *file = fopen("/etc/group", "re");
-        struct group *group;
-
-        if (!file || !*name)
-                return (gid_t)-1;
-        while ((group = fgetgrent(file)))
-                if (strcmp(group->gr_name, name) == 0)
-                        return group->gr_gid;
-        return (gid_t)-1;
 }

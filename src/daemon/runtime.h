@@ -22,7 +22,3 @@ int runtime_create(const RuntimePaths *paths);
  * not known) when another process has it; or another -errno.
  */
 int runtime_lock(const RuntimePaths *paths, pid_t *ret_holder);
-
-/* The id of a local group, from /etc/group alone (no name service is asked);
- * (gid_t)-1 when there is none of that name. */
-gid_t runtime_group(const char *name);

@@ -20,6 +20,7 @@
 #include "daemon/view.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/outside.h"
 #include "wire/names.h"
 
 #define SECOND_NS INT64_C(1000000000)
@@ -444,7 +445,7 @@ static int server_take_lock(Server *server) {
 }
 
 static int server_listen(Server *server) {
-        int r = control_new(server->event, server->paths.socket, runtime_group(server->settings->admin_group),
+        int r = control_new(server->event, server->paths.socket, outside_group("", server->settings->admin_group),
                             vas_interface_text, verbs_handle, server, &server->control);
 
         if (r < 0)

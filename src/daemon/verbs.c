@@ -11,6 +11,7 @@
 #include "daemon/metrics.h"
 #include "daemon/undo.h"
 #include "daemon/view.h"
+#include "daemon/view_check.h"
 #include "daemon/view_settings.h"
 #include "util/cleanup.h"
 #include "util/cpulist.h"
@@ -190,6 +191,13 @@ static json_t *status_warnings(const Server *server) {
                 warn(warnings, "dynamic VMs stay on their CPUs: %s", server->backend.why);
         if (server->rounds->have_view)
                 warn_of_vms(server, warnings);
+        if (server->rounds->have_view && server_acts(server)) {
+                View view;
+
+                server_view(server, &view);
+                if (!view_host_has_cpu(&view))
+                        warn(warnings, "no CPU is left for the host itself: every one belongs to a vCPU (see skip-cpuset)");
+        }
         return warnings;
 }
 
@@ -549,6 +557,7 @@ static const Verb verbs[] = {
         {"GetHost", false, verb_get_host},
         {"Explain", false, verb_explain},
         {"Plan", false, verb_plan},
+        {"Check", false, verb_check},
         {"QueryAffinity", false, verb_query_affinity},
         {"Settle", false, verb_settle},
         {"Reassign", true, verb_reassign},

@@ -26,4 +26,5 @@ bool request_bool(const Request *request, const char *name, bool *ret);
 /* Fills *ret; false, and the call is answered, when there is no view. */
 bool request_view(const Request *request, View *ret);
 
-void verb_plan(const Request *request); /* verb_plan.c */
+void verb_plan(const Request *request);  /* verb_plan.c */
+void verb_check(const Request *request); /* verb_check.c */

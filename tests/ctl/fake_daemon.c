@@ -8,7 +8,8 @@
  * Moods: denied (nobody may change), failing (what is changed fails), refusing,
  * broken (answers are no Varlink), deaf (connections are closed), old (knows no
  * method), down (libvirt is not there), tidal and emulated (who binds dynamic vCPUs),
- * blind (has not seen the host), confused (sends metrics that are none).
+ * blind (has not seen the host), confused (sends metrics that are none), sick (what
+ * can be wrong with it is), other (of another version).
  */
 
 #include <errno.h>
@@ -23,6 +24,7 @@
 
 #include "../daemon/scene.h"
 #include "daemon/control.h"
+#include "daemon/view_check.h"
 #include "daemon/view_metrics.h"
 #include "daemon/view_settings.h"
 #include "wire/names.h"
@@ -148,6 +150,38 @@ static json_t *metrics_of(const Fake *fake) {
         return json_pack("{so}", "metrics", view_metrics(&input));
 }
 
+/* As the scene is; in the mood sick all is wrong that can be. */
+static json_t *checks_of(const Fake *fake) {
+        bool sick = mood_is(fake, "sick");
+        Outside outside = {.proc_hidden = sick,
+                           .run_delay = sick ? RUN_DELAY_OFF : RUN_DELAY_ON,
+                           .has_group = !sick,
+                           .offline = fake->scene->offline};
+        CheckInput input = {.view = mood_is(fake, "blind") ? NULL : &fake->scene->view,
+                            .trouble = sick ? "the topology can not be read: no NUMA node" : "",
+                            .act = fake->scene->view.acting,
+                            .link_up = !sick,
+                            .link_uri = "qemu:///system",
+                            .link_error = "Failed to connect socket: \033[2JPermission denied\xff",
+                            .link_version = "9.0.0",
+                            .can_bind = !sick,
+                            .want_dynamic = sick,
+                            .backend_why = "emulate = never, and the kernel has no preferred_cpuset",
+                            .state_file = "/run/vas/state.json",
+                            .state_error = sick ? EROFS : 0,
+                            .persist_file = "/var/lib/vas/settings.conf",
+                            .persist_error = sick ? EACCES : 0,
+                            .metrics_file = "",
+                            .metrics_trouble = sick ? "/var/lib/x.prom can not be written: Permission denied" : "",
+                            .narrow_vms = sick ? 2 : 0,
+                            .narrow_example = "db1",
+                            .admin_group = "vas-admin",
+                            .outside = &outside};
+
+        return json_pack("{ss,so}", "version", mood_is(fake, "other") ? "0.0.1" : VAS_VERSION, "checks",
+                         view_check(&input));
+}
+
 /* A VM with a run delay for each vCPU: else vasctl looks in this machine's /proc. */
 static json_t *vm_of(const View *view, uint32_t vm, bool detail) {
         json_t *json = view_vm(view, vm, detail), *vcpu;
@@ -260,6 +294,8 @@ static void on_call(void *userdata, ControlCall *call, const char *full, json_t 
                 control_reply(call, status_of(fake));
         else if (strcmp(method, "GetMetrics") == 0)
                 control_reply(call, metrics_of(fake));
+        else if (strcmp(method, "Check") == 0)
+                control_reply(call, checks_of(fake));
         else if (strcmp(method, "ListVms") == 0 && scope)
                 answer_list(fake, call, scope, json_is_true(json_object_get(parameters, "detail")));
         else if (strcmp(method, "GetSettings") == 0)

@@ -135,7 +135,7 @@ def call(path, method, parameters):
     return json.loads(text[:-1])
 
 
-QUERIES = [("GetStatus", {}), ("GetMetrics", {}), ("ListVms", {"scope": "all", "detail": False}), ("ListVms", {"scope": "all", "detail": True}),
+QUERIES = [("GetStatus", {}), ("GetMetrics", {}), ("Check", {}), ("ListVms", {"scope": "all", "detail": False}), ("ListVms", {"scope": "all", "detail": True}),
            ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("GetSettings", {}), ("GetSettings", {"key": "smt"}),
            ("Settle", {}), ("Plan", {}),
            ("Plan", {"add": 2, "range": "0-1", "policy": "static", "reassign": "all"})]

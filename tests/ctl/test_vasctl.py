@@ -274,7 +274,7 @@ def usage_errors_need_no_daemon():
                   ["query", "affinity", "all"], ["opt"], ["opt", "reassign"], ["opt", "recover", "now"],
                   ["opt", "bogus"], ["status", "x"], ["list", "--bogus"], ["show"], ["show", ""], ["show", "a", "b"],
                   ["explain"], ["reassign"], ["reassign", "--dry-run=yes", "all"], ["pause", "--json"], ["--bogus"],
-                  ["metrics", "x"], ["metrics", "--bogus"], ["metrics", "--openmetrics=1"],
+                  ["check", "x"], ["check", "--bogus"], ["metrics", "x"], ["metrics", "--bogus"], ["metrics", "--openmetrics=1"],
                   ["plan", "x"], ["plan", "--add"], ["plan", "--add", "0"], ["plan", "--add", "513"],
                   ["plan", "--add", "+4"], ["plan", "--add", "4x"], ["plan", "--add", "4:"],
                   ["plan", "--add", "4:node"], ["plan", "--add", "4:nodes"], ["plan", "--add", "4:7-3"],
@@ -345,7 +345,7 @@ def helps():
         equal(run(*words), run("--help"), words)
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
-    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign"],
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["check"], ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign"],
                   ["recover"], ["get"], ["set"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
         for option in ("-h", "--help"):
             code, out, err = run(*words, option)
@@ -446,6 +446,76 @@ def metrics_that_are_none():
     with Fake(mood="confused") as fake:
         check_failed(fake.says("metrics"), 1, "no list of metrics")
         equal(fake.says("metrics", "--json")[:2], (1, ""), "as JSON")
+
+
+# --- check ---
+
+
+def check_on_terminal(name, words, socket, code, **env):
+    """On a terminal: the golden file, and no colour where none is wanted."""
+    found, out, err = run_on_terminal(*words, socket=socket, **env)
+    equal((found, err), (code, ""), words)
+    golden(name + ".tty", out.replace("\033", "^["))
+    plain = run_on_terminal(*words, socket=socket, NO_COLOR="1", **env)[1]
+    check(harmless(plain), "colour in spite of NO_COLOR")
+    check(max(map(len, plain.splitlines())) <= 80, "wider than the terminal")
+
+
+def check_everywhere(name, words, socket, code, **env):
+    """As text, as JSON and on a terminal."""
+    found, out, err = run(*words, socket=socket, **env)
+    equal((found, err), (code, ""), words)
+    check(harmless(out) and max(map(len, out.splitlines())) <= 80, "%s: too wide, or not clean" % name)
+    golden(name + ".txt", out)
+    found, out, err = run(*words, "--json", socket=socket, **env)
+    equal((found, err), (code, ""), words)
+    check(harmless(out), "%s: control characters" % name)
+    golden(name + ".json", out)
+    check_on_terminal(name, words, socket, code, **env)
+    return json.loads(out)
+
+
+@case
+def check_what_is_wrong():
+    with Fake(mood="sick") as fake:
+        checks = check_everywhere("check-sick", ["check"], fake.socket, 1)
+        check(all(one["remedy"] for one in checks if one["state"] != "ok"), "something can not be mended")
+    with Fake() as fake:
+        check_everywhere("check", ["check"], fake.socket, 1)
+    with Fake("smt") as fake:
+        equal(fake.says("check")[0], 0, "exit code without a problem")
+        check("All is well." in fake.says("check")[1], "it is not said that all is well")
+    with Fake("smt", mood="blind") as fake:
+        equal({one["name"] for one in json.loads(fake.says("check", "--json")[1])} & {"vms", "host", "masks"}, set(),
+              "what is said of a host that was not seen")
+    with Fake("smt", mood="other") as fake:
+        code, out, _ = fake.says("check")
+        check(code == 0 and "warning  version    the daemon is of version 0.0.1" in out, "another version: %s" % out)
+
+
+def host_from_outside(directory, *paths):
+    """A host of these files; NAME=TEXT, or an empty one."""
+    for path in paths:
+        path, _, text = path.partition("=")
+        path = os.path.join(directory, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+    return directory
+
+
+@case
+def check_without_a_daemon():
+    with tempfile.TemporaryDirectory() as good, tempfile.TemporaryDirectory() as bad:
+        host_from_outside(good, "run/libvirt/virtqemud-sock-ro", "proc/1/stat=1 (init)", "etc/group=vas-admin:x:9:\n",
+                          "proc/self/schedstat=9 8 7\n", "sys/devices/system/cpu/offline=\n")
+        checks = check_everywhere("check-no-daemon", ["check"], "/nonexistent/vas.sock", 4, VAS_ROOT=good)
+        equal({one["name"] for one in checks if one["state"] != "ok"}, {"daemon"}, "what is wrong")
+        host_from_outside(bad, "proc/self/schedstat=0 0 0\n", "sys/devices/system/cpu/offline=2-3\n", "etc/group=vas:x:9:\n")
+        checks = json.loads(run("check", "--json", VAS_ROOT=bad)[1])
+        equal({one["name"] for one in checks if one["state"] != "ok"},
+              {"daemon", "libvirt", "proc", "run-delay", "cpus", "admins"}, "what is wrong")
+        check("'chcpu -e 2-3'" in run("check", VAS_ROOT=bad)[1], "the offline CPUs are not named")
 
 
 @case

@@ -73,6 +73,17 @@ def plan(lab):
     check_failed(lab, 3, "plan", "--remove", NOBODY)
 
 
+@case("check: what is missing is named with what mends it")
+def check_verb(lab):
+    code, out, _ = said(lab, "check", "--json")
+    equal((code, json.loads(out)[0]["name"], json.loads(out)[0]["state"]), (4, "daemon", "problem"), "without a daemon")
+    placed(lab, vcpus=1)
+    code, out, err = said(lab, "check", "--json")
+    states = {one["name"]: one["state"] for one in json.loads(out)}
+    equal((code, err, states["libvirt"], states["rights"], states["vms"], states["state"]), (0, "", "ok", "ok", "ok", "ok"),
+          "all is well")
+
+
 @case("query affinity of a placed VM: one line of JSON that agrees with /proc")
 def query(lab):
     vm = placed(lab, vcpus=2)
