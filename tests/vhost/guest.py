@@ -47,10 +47,20 @@ _DOMAIN = """<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/q
   <name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>{memory}</memory>{backing}
   <vcpu placement='static'{cpuset}>{vcpus}</vcpu>
   {cputune}{numatune}
-  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <os><type arch='x86_64' machine='pc'>hvm</type>{firmware}</os>
   <devices><controller type='usb' model='none'/><memballoon model='none'/></devices>
   <qemu:capabilities><qemu:del capability='cpu-unavailable-features'/></qemu:capabilities>
 </domain>"""
+
+# Firmware that does nothing but jump to itself, from its first instruction on: a
+# busy guest that needs no boot.
+_SPINNER = "/var/lib/libvirt/spinner.rom"
+
+
+def _write_spinner():
+    with open(_SPINNER, "wb") as f:
+        f.write(b"\0" * 0xfff0 + b"\xeb\xfe" + b"\0" * 14)
+
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -108,6 +118,7 @@ def furnish(systemd=False):
         mount_results()
     for path in ("/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/var/lib/vas"):
         mount("tmpfs", path, "tmpfs", "mode=755")
+    _write_spinner()
     _add_names("/etc/group", ["kvm:x:64990:", "libvirt-qemu:x:64991:", "vas:x:64992:", "vas-admin:x:64993:"])
     _add_names("/etc/passwd", ["libvirt-qemu:x:64991:64990::/:/usr/sbin/nologin",
                                "vas:x:64992:64992::/:/usr/sbin/nologin"])
@@ -156,11 +167,12 @@ class Thread:
 
 
 class Vm:
-    def __init__(self, name, vcpus, cpuset=None, pins=None, memory=16, node=None, touch=None):
+    def __init__(self, name, vcpus, cpuset=None, pins=None, memory=16, node=None, touch=None,
+                 spins=False):
         self.name, self.vcpus, self.memory, self.pins = name, vcpus, memory, pins or {}
         self.uuid = str(uuid.uuid4())
         self.range = parse_cpus(cpuset) if cpuset else None
-        self._cpuset, self._node, self._touch = cpuset, node, touch
+        self._cpuset, self._node, self._touch, self._spins = cpuset, node, touch, spins
 
     def xml(self):
         tune = "".join("<vcpupin vcpu='%d' cpuset='%s'/>" % p for p in sorted(self.pins.items()))
@@ -170,6 +182,7 @@ class Vm:
             backing = "<memoryBacking><allocation mode='immediate'/></memoryBacking>"
         return _DOMAIN.format(
             name=self.name, uuid=self.uuid, memory=self.memory, backing=backing, vcpus=self.vcpus,
+            firmware="<loader readonly='yes' type='rom'>%s</loader>" % _SPINNER if self._spins else "",
             cpuset=" cpuset='%s'" % self._cpuset if self._cpuset else "",
             cputune="<cputune>%s</cputune>" % tune if tune else "",
             numatune="" if self._node is None else
@@ -183,9 +196,9 @@ class Daemon:
         self.process = None
 
     @staticmethod
-    def configure(**defrag):
+    def configure(more="", **defrag):
         values = "".join("%s = %s\n" % (name.replace("_", "-"), value) for name, value in defrag.items())
-        write(CONF, "[daemon]\nmode = act\n[defrag]\n%s[vm free-*]\ncross-node = yes\n" % values)
+        write(CONF, "[daemon]\nmode = act\n[defrag]\n%s[vm free-*]\ncross-node = yes\n%s" % (values, more))
 
     def start(self, **environment):
         environment = dict(os.environ, **environment)
@@ -242,6 +255,25 @@ class Daemon:
 
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
+
+
+class Hog:
+    """A process that takes what it can get of one CPU. Its first page is this
+    one's: a new program would cost the emulated host a second."""
+
+    def __init__(self, cpu):
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.sched_setaffinity(0, {cpu})
+            while True:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
 
 
 class Guest:

@@ -6,7 +6,7 @@ import os
 import time
 import traceback
 
-from guest import LOG, RESULTS, Vm, read, say, write
+from guest import LOG, RESULTS, Hog, Vm, read, say, write
 from judge import Topology, owned, spread, strayed
 from lab.tap import Wrong, case, check, equal, run_cases, wait_until
 from lab.threads import cpu_list, parse_cpus
@@ -256,6 +256,44 @@ class Steps:
         rest = len(self.moved_since(half))
         say("planned %d moves, killed after %d, %d came after the restart" % (plan, done, rest))
         check(rest <= plan - done, "%d moves were planned, %d done, and %d came afterwards", plan, done, rest)
+
+    def _only_cpu(self, name):
+        """Where a VM of one vCPU is bound to."""
+        return self.guest.look.threads()[name][0].cpu
+
+    def _wait_away(self, name, home, is_away):
+        began = time.monotonic()
+        wait_until(lambda: (self._only_cpu(name) != home) == is_away, 60,
+                   "it leaves CPU %d" % home if is_away else "it returns to CPU %d" % home, pause=0.1)
+        return time.monotonic() - began
+
+    def leave_and_return(self, name, cluster, range_list):
+        """A dynamic VM that is busy all the time lives in the last cluster of its
+        range, where its neighbours are idle, as all before it are. A hog on its
+        CPU sends it to one of the neighbours; without the hog it comes back."""
+        at_home = parse_cpus(cluster)
+        self.daemon.configure("[vm %s]\nsched-policy = dynamic\n" % name, **self.STINGY)
+        self.daemon.reload()
+        self.guest.destroy(*{who.split("/")[0] for cpu, who in self.owned().items() if cpu in at_home})
+        vm = Vm(name, 1, cpuset=cluster, spins=True)
+        self.start_vms(vm)
+        self.settle()
+        self.guest.libvirt.pin_vcpu(name, 0, parse_cpus(range_list))
+        vm.range = parse_cpus(range_list)
+        self.guest.libvirt.resume(name)
+        self.settle()
+        home = self._only_cpu(name)
+        check(home in at_home, "it lives on CPU %d, outside of %s", home, cluster)
+        with Hog(home):
+            left = self._wait_away(name, home, True)
+            place = self._only_cpu(name)
+            check(place in at_home, "it went from CPU %d to %s; its own cluster is %s", home, place, cluster)
+            equal(self.daemon.status()["dynamic"]["away"], 1, "vCPUs away")
+        returned = self._wait_away(name, home, False)
+        said = self.daemon.status()["dynamic"]
+        say("left CPU %d for CPU %s after %.1f s, moved on %d times, returned after %.1f s"
+            % (home, place, left, said["moved_on"], returned))
+        equal((said["left"], said["returned"]), (1, 1), "how often it left and returned")
 
     def cpus_go_and_come(self, *dead):
         """CPUs that carry running vCPUs are taken away and given back."""
