@@ -529,6 +529,31 @@ static void test_layers_know_the_owner(void **state) {
         }
 }
 
+/* Who was left alone on CPUs that he shared owns them from then on, though
+ * nothing was written: a VM that comes to them lives beside him. */
+static void test_layers_note_a_new_owner(void **state) {
+        Place *place = *state;
+        ModelVm *later = model_start(&place->host, "later", 2, 4, 5);
+        ModelVm *first = model_start(&place->host, "first", 2, 0, 1);
+
+        model_start(&place->host, "heir", 2, 0, 1);
+        round_run(place);
+        assert_int_equal(verdict(place, 1), VERDICT_PLACED);
+        assert_int_equal(verdict(place, 2), VERDICT_LAYERED);
+        model_destroy(first);
+        assert_int_equal(round_run(place), 0);
+        assert_int_equal(count_verdicts(place, VERDICT_PLACED), 2);
+        for (unsigned i = 0; i < 2; i++)
+                model_vcpupin(later, i, 0, 1);
+        for (unsigned starts = 0; starts < 2; starts++) {
+                round_run(place);
+                assert_int_equal(verdict(place, 0), VERDICT_LAYERED);
+                assert_int_equal(verdict(place, 1), VERDICT_PLACED); /* the heir, who moved up */
+                daemon_crash(place);
+                daemon_start(place);
+        }
+}
+
 static void test_cluster_leaves_static_owners_alone(void **state) {
         Place *place = *state;
         ModelVm *a = model_start(&place->host, "a", 2, 0, 3), *b;
@@ -631,6 +656,7 @@ int main(void) {
                 CASE(test_cluster_leaves_static_owners_alone),
                 CASE(test_layers_are_kept),
                 CASE(test_layers_know_the_owner),
+                CASE(test_layers_note_a_new_owner),
                 CASE(test_switching_under_churn),
                 CASE(test_check),
         };
