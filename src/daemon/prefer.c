@@ -225,17 +225,42 @@ int prefer_values_restore(Rounds *rounds) {
         return r;
 }
 
+bool prefer_owes(const ThreadState *entry) {
+        return entry->way != TIDAL_NONE && entry->preferred_before != SET_NONE;
+}
+
+/* What was preferred before us is preferred again, unless something is. */
+static WriteStatus give_back(const Rounds *rounds, const ThreadState *entry) {
+        const HostOps *ops = rounds->host.ops;
+        CpuSet now, mask;
+        int r = ops->tidal->read_preferred(rounds->host.self, &entry->thread, entry->way, &now);
+
+        if (r == 0 && !cpuset_is_empty(&now))
+                return WRITE_OK;
+        if (r == 0)
+                r = ops->read_mask(rounds->host.self, &entry->thread, &mask);
+        if (r < 0)
+                return r == -ESRCH || r == -ENOENT ? WRITE_STALE : WRITE_RETRY;
+        return ops->tidal->bind(rounds->host.self, &entry->thread, entry->way, &mask,
+                                pool_get(rounds->state->pool, entry->preferred_before), &mask);
+}
+
 void prefer_clean(Rounds *rounds) {
         const TidalOps *tidal = rounds->host.ops->tidal;
 
-        for (unsigned i = 0; tidal && i < rounds->state->n_threads; i++) {
+        for (unsigned i = tidal ? rounds->state->n_threads : 0; i-- > 0;) {
                 ThreadState *entry = &rounds->state->thread[i];
                 WriteStatus status;
 
                 if (entry->way == TIDAL_NONE || entry->before != SET_NONE)
                         continue;
-                status = tidal->release(rounds->host.self, &entry->thread, entry->way);
-                if (status == WRITE_OK || status == WRITE_STALE)
-                        entry->way = TIDAL_NONE;
+                status = prefer_owes(entry) ? give_back(rounds, entry)
+                                            : tidal->release(rounds->host.self, &entry->thread, entry->way);
+                if (status != WRITE_OK && status != WRITE_STALE)
+                        continue;
+                entry->way = TIDAL_NONE;
+                entry->preferred_before = SET_NONE;
+                if (entry->home < 0)
+                        state_drop(rounds->state, entry);
         }
 }

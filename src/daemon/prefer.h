@@ -8,6 +8,8 @@
  *
  * A preferred set is ours where the thread's entry in the state says by which
  * way it was written. What was preferred before us comes back when the mask does.
+ * It is named in the state before it is cleared, and the entry is kept until it is
+ * back, also where the mask never became ours.
  */
 
 #include "daemon/rounds.h"
@@ -32,7 +34,16 @@ WriteStatus prefer_write(Rounds *rounds, const Move *move, ThreadState *entry, c
 /* The write that undoes us. */
 WriteStatus prefer_restore(Rounds *rounds, ThreadState *entry, const CpuSet *mask, CpuSet *ret_mask);
 
-/* Takes our preference from threads whose mask has become their operator's. */
+/* Whether something was preferred before us, and may have to be given back. */
+bool prefer_owes(const ThreadState *entry);
+
+/*
+ * Of threads whose masks we do not hold (any more): takes our preference from
+ * those whose mask has become their operator's, and gives back what was preferred
+ * before us where the mask was never written (we crashed after the clearing, or
+ * the write failed). After the coming writes were named: who is bound in this
+ * round keeps what is owed to it.
+ */
 void prefer_clean(Rounds *rounds);
 
 /*

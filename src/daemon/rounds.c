@@ -188,14 +188,15 @@ static bool entry_settle(State *state, ThreadState *entry, const CpuSet *mask) {
 }
 
 /* We do not hold this thread's mask (any more). The CPU that it had is kept as
- * a wish; without one the entry is dropped. False: it was. */
+ * a wish, and what it preferred as a debt; without both the entry is dropped.
+ * False: it was. */
 static bool entry_let_go(State *state, ThreadState *entry) {
         entry->before = entry->range_before = entry->range_then = SET_NONE;
         entry->written = entry->intended = SET_NONE;
         entry->held = false;
         entry->intended_home = -1;
         entry->drift = 0;
-        if (entry->home >= 0)
+        if (entry->home >= 0 || prefer_owes(entry))
                 return true;
         state_drop(state, entry);
         return false;
@@ -227,7 +228,7 @@ static bool entry_follow_range(Rounds *rounds, ThreadState *entry, SetId snapsho
         if (!range || set_is(range, pool_get(rounds->state->pool, entry->range_then)))
                 return false;
         if (differs) {
-                entry->before = entry->range_before = entry->written = SET_NONE;
+                entry->before = entry->range_before = entry->written = entry->preferred_before = SET_NONE;
                 entry->held = false;
         }
         entry->drift = 0; /* a change seen before libvirt told of the range was no quarrel */
@@ -466,9 +467,9 @@ static int rounds_get_ready(Rounds *rounds, const PlanRequest *request) {
                               : 0;
         int r = claimed < 0 ? claimed : 0;
 
-        prefer_clean(rounds);
         if (r == 0 && (claimed > 0 || rounds->plan->n_moves > 0))
                 r = rounds_prepare(rounds, rounds->plan->move, rounds->plan->n_moves);
+        prefer_clean(rounds);
         if (r < 0 || rounds->plan->n_moves == 0)
                 return r;
         rounds->applying = true;

@@ -210,12 +210,17 @@ WriteStatus tidal_bind(RealHost *host, const ThreadRef *thread, TidalWay way, co
                 *ret_mask = mask;
                 return WRITE_OK;
         }
-        r = file_write_at(fd, name, "\n");
-        if (r < 0)
-                return status_of(r);
-        status = affinity_write_checked(host, thread, allowed, ret_mask);
-        if (status != WRITE_OK || cpuset_is_empty(&want))
-                return status;
+        if (!cpuset_equal(&mask, allowed) || !cpuset_is_empty(&now)) {
+                r = file_write_at(fd, name, "\n");
+                if (r < 0)
+                        return status_of(r);
+                status = affinity_write_checked(host, thread, allowed, ret_mask);
+                if (status != WRITE_OK && !cpuset_is_empty(&now))
+                        preferred_write(fd, name, &now); /* where the mask stayed, this does too */
+                if (status != WRITE_OK || cpuset_is_empty(&want))
+                        return status;
+        } else
+                *ret_mask = mask;
         return prefer(fd, name, &want);
 }
 

@@ -27,7 +27,8 @@ void tidal_probe(const RealHost *host, const ThreadRef *example, TidalProbe *ret
 /*
  * Lets the thread run on allowed and prefer preferred: first nothing is
  * preferred, then the allowed set is written, then the preferred one, and it is
- * read back. A preferred set that is not a proper part of allowed prefers
+ * read back; what is so already is not written. When the allowed set can not be
+ * written, what was preferred is again. A preferred set that is not a proper part of allowed prefers
  * nothing, which is what the kernel would make of it. A thread that has both
  * already is not written. *ret_mask is the mask found afterwards (untouched when
  * none was written).
