@@ -147,6 +147,14 @@ bool get_bool(const json_t *object, const char *key);
 /* "0-3,8" of an array of numbers, newly allocated. */
 char *get_list(const json_t *object, const char *key);
 
+/*
+ * What is wrong with the pins of a VM that its operator pinned: "3 clusters where 1
+ * would do, 1 CPU pinned twice", and in single words, but for the clusters. Newly
+ * allocated; NULL: nothing, or another VM.
+ */
+char *pins_judged(const json_t *vm);
+char *pins_marks(const json_t *vm);
+
 /* --- tables --- */
 
 enum { TABLE_COLUMNS_MAX = 8 };

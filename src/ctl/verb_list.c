@@ -1,23 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <string.h>
+
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
 
 static void add_vm(Table *table, const json_t *vm) {
         AUTO_FREE char *nodes = get_list(vm, "nodes");
+        AUTO_FREE char *pins = pins_marks(vm);
         const char *verdict = get_string(vm, "verdict"), *reason = get_string(vm, "reason"),
                    *cpus = get_string(vm, "cpus");
         long long minimum = get_number(vm, "min_clusters");
-        size_t clusters = json_array_size(json_object_get(vm, "clusters"));
+        long long clusters = (long long)json_array_size(json_object_get(vm, "clusters"));
+        bool pinned_apart = strcmp(verdict, "PINNED") == 0 && minimum > 0 && clusters > minimum;
 
+        if (pins)
+                reason = pins;
         table_add(table, COLOUR_NONE, "%s", get_string(vm, "name"));
         table_add(table, COLOUR_NONE, "%lld", get_number(vm, "vcpus"));
-        table_add(table, verdict_colour(verdict), *reason ? "%s (%s)" : "%s", verdict, reason);
+        table_add(table, pins ? COLOUR_WARN : verdict_colour(verdict), *reason ? "%s (%s)" : "%s", verdict,
+                  reason);
         table_add(table, COLOUR_NONE, "%s", nodes && *nodes ? nodes : "-");
         if (clusters == 0)
                 table_add(table, COLOUR_NONE, "-");
         else
-                table_add(table, COLOUR_NONE, minimum > 0 ? "%zu (%lld)" : "%zu", clusters, minimum);
+                table_add(table, pinned_apart ? COLOUR_WARN : COLOUR_NONE,
+                          minimum > 0 ? "%lld (%lld)" : "%lld", clusters, minimum);
         table_add(table, COLOUR_NONE, "%s", *cpus ? cpus : "-");
 }
 

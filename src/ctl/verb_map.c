@@ -342,6 +342,25 @@ static void print_twice(const Map *map, const json_t *owners) {
         }
 }
 
+/* What is wrong with operators' own pins, a line for each VM. */
+static void print_pins(const Ctl *ctl) {
+        const json_t *vm;
+        Answer answer;
+        size_t i;
+
+        daemon_call(ctl, "ListVms", json_pack("{ss,sb}", "scope", "all", "detail", 0), &answer);
+        json_array_foreach (json_object_get(answer.parameters, "vms"), i, vm) {
+                AUTO_FREE char *judged = pins_judged(vm);
+                AUTO_FREE char *name = text_clean(get_string(vm, "name"));
+                AUTO_FREE char *line = NULL;
+
+                if (!judged || !name || asprintf(&line, "%s, %s", name, judged) < 0)
+                        continue;
+                print_wrapped(ctl, "pinned badly: ", line);
+        }
+        answer_done(&answer);
+}
+
 /* One line: what the daemon's part in this is, if it is not simply acting. */
 static void print_mode(const Ctl *ctl) {
         const json_t *status;
@@ -409,6 +428,7 @@ static int print_map(const Ctl *ctl, const json_t *host) {
                         print_node(map, node, &grid);
                 print_legend(map);
                 print_twice(map, json_object_get(host, "owners"));
+                print_pins(ctl);
                 print_set("offline", host, "offline");
                 print_set("skipped (#)", host, "skip_cpuset");
                 print_set("isolated (%)", host, "isolated");

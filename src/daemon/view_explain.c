@@ -246,6 +246,9 @@ static void tell_where(Story *story) {
                      "Its operator bound every vCPU to one CPU: %s. The daemon leaves them there and gives "
                      "these CPUs to nobody else.",
                      cpus_words(&story->cpus, &words));
+                if (story->verdict->nodes > story->verdict->min_nodes ||
+                    story->verdict->clusters > story->verdict->min_clusters)
+                        tell_excess(story);
                 return;
         case VERDICT_FOREIGN:
                 tell(story,
@@ -468,6 +471,17 @@ static void tell_blocker(Story *story, uint32_t blocker) {
              why ? why : "");
 }
 
+static void tell_twice(Story *story) {
+        const Snapshot *snapshot = story->view->snapshot;
+        int other = view_pinned_twice(story->view, story->index);
+
+        tell(story, "%u of its CPUs %s claimed by more than one vCPU: two pins name the same CPU.",
+             story->verdict->cpus_twice, story->verdict->cpus_twice == 1 ? "is" : "are");
+        if (other >= 0)
+                tell(story, "On CPU %d it meets vCPU %u of %s.", view_vcpu_cpu(story->view, (uint32_t)other),
+                     (unsigned)snapshot->vcpu[other].number, snapshot->vm[snapshot->vcpu[other].vm].name);
+}
+
 static void tell_obstacles(Story *story, int64_t credits_milli) {
         const Verdict *verdict = story->verdict;
         bool judged = verdict->kind == VERDICT_SPREAD || verdict->kind == VERDICT_SHARED ||
@@ -486,8 +500,7 @@ static void tell_obstacles(Story *story, int64_t credits_milli) {
                      (long long)(credits_milli / 1000), (long long)(credits_milli % 1000 / 100));
         tell_memory(story);
         if (verdict->cpus_twice > 0)
-                tell(story, "%u of its CPUs %s claimed by more than one vCPU: two pins name the same CPU.",
-                     verdict->cpus_twice, verdict->cpus_twice == 1 ? "is" : "are");
+                tell_twice(story);
         if (verdict->doubled_cores > 0)
                 tell(story, "%u physical %s two vCPUs that are no siblings in the guest.",
                      verdict->doubled_cores, verdict->doubled_cores == 1 ? "core carries" : "cores carry");

@@ -25,6 +25,9 @@ int view_vcpu_cpu(const View *view, uint32_t vcpu);
  * vCPUs whose thread is not seen count for nothing. */
 void view_vm_cpus(const View *view, uint32_t vm, CpuSet *ret);
 
+/* A vCPU, of this VM or another, on a CPU that one of the VM's has already; -1: none. */
+int view_pinned_twice(const View *view, uint32_t vm);
+
 /* The union of what its vCPUs are allowed. */
 void view_vm_allowed(const View *view, uint32_t vm, CpuSet *ret);
 

@@ -283,6 +283,27 @@ static void five_pins_on_two_cpus_need_one_cluster(void **state) {
         assert_int_equal(plan.verdict[vm].min_clusters, 1);
 }
 
+/* Pins all over the host are measured against the host, core by core. */
+static void judges_scattered_pins(void **state) {
+        uint32_t vm;
+
+        (void)state;
+        model_topology(&topology, 2, 4, 4, 2);
+        vm = add(4, 0, 63);
+        for (unsigned i = 0; i < 4; i++) /* the first two on one core, the others in other clusters */
+                pin(vm, i, topology.cpu[i < 2 ? i : i * 16].os);
+        round_is(0);
+        verdict_is(vm, VERDICT_PINNED, REASON_NONE);
+        assert_int_equal(plan.verdict[vm].clusters, 3);
+        assert_int_equal(plan.verdict[vm].min_clusters, 1);
+        assert_int_equal(plan.verdict[vm].nodes, 2);
+        assert_int_equal(plan.verdict[vm].min_nodes, 1);
+        assert_int_equal(plan.verdict[vm].doubled_cores, 1);
+        snapshot.vm[vm].guest_threads = 2; /* and now they are siblings in the guest */
+        round_is(0);
+        assert_int_equal(plan.verdict[vm].doubled_cores, 0);
+}
+
 static void a_pin_to_an_offline_cpu_is_not_placed(void **state) {
         uint32_t vm = add(2, 0, 31);
 
@@ -616,6 +637,7 @@ int main(void) {
                 cmocka_unit_test_setup(four_vcpus_on_a_host_of_two, begin),
                 cmocka_unit_test_setup(pins_of_two_vms_on_one_cpu, begin),
                 cmocka_unit_test_setup(five_pins_on_two_cpus_need_one_cluster, begin),
+                cmocka_unit_test_setup(judges_scattered_pins, begin),
                 cmocka_unit_test_setup(a_pin_to_an_offline_cpu_is_not_placed, begin),
                 cmocka_unit_test_setup(ranges_that_differ_count_each_cluster_once, begin),
                 cmocka_unit_test_setup(places_around_a_pinned_vcpu, begin),

@@ -448,6 +448,21 @@ def metrics_that_are_none():
         equal(fake.says("metrics", "--json")[:2], (1, ""), "as JSON")
 
 
+@case
+def operators_pins_are_judged():
+    with Fake("pinned") as fake:
+        for name, words in (("pinned-list", ["list"]), ("pinned-map", ["map"]), ("pinned-explain", ["explain", "oracle"]),
+                            ("pinned-explain-copy", ["explain", "copy"])):
+            code, out, err = fake.says(*words)
+            equal((code, err), (0, ""), words)
+            check(max(map(len, out.splitlines())) <= 80, "%s: wider than 80 columns" % words)
+            golden(name + ".txt", out)
+        out = fake.says("metrics")[1]
+        for line in ("vsched_pinned_excess_clusters 2", "vsched_cpus_pinned_twice 1", "vsched_doubled_cores 1",
+                     "vsched_remote_memory_vms 1"):
+            check("\n" + line + "\n" in out, "%r is not in it" % line)
+
+
 # --- check ---
 
 

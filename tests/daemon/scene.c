@@ -329,6 +329,29 @@ static Scene *scene_large(void) {
         return scene;
 }
 
+/* What operators' pins can be: apart, doubled, twice, off their memory. */
+static Scene *scene_pinned(void) {
+        static const uint8_t pins[] = {1, 4, 8, 24}; /* 8 and 24 are one core */
+        Scene *scene = scene_new(2, 2, 4, 2);
+        uint32_t copy = scene_vm(scene, "copy", 1, VERDICT_PINNED, REASON_NONE),
+                 oracle = scene_vm(scene, "oracle", 4, VERDICT_PINNED, REASON_NONE);
+        Vm *vm = &scene->snapshot.vm[oracle];
+
+        scene_pin(scene, copy, 0, 1);
+        for (unsigned i = 0; i < 4; i++)
+                scene_pin(scene, oracle, i, pins[i]);
+        scene_judge(scene, copy, 1, 1);
+        scene_judge(scene, oracle, 1, 1);
+        scene->plan.verdict[copy].cpus_twice = scene->plan.verdict[oracle].cpus_twice = 1;
+        scene->plan.verdict[oracle].doubled_cores = 1;
+        scene->plan.verdict[oracle].remote_memory = true;
+        vm->mem_source = MEM_STAT;
+        vm->n_mem = 1;
+        vm->mem[0] = (MemShare){.node = 1, .permille = 1000};
+        add_pinned(scene);
+        return scene;
+}
+
 static Scene *scene_tiny(void) {
         Scene *scene = scene_new(1, 1, 2, 1);
 
@@ -358,7 +381,7 @@ Scene *scene_by_name(const char *name) {
                 const char *name;
                 Scene *(*make)(void);
         } scenes[] = {{"mixed", scene_mixed}, {"planned", scene_planned},   {"smt", scene_smt},           {"large", scene_large},
-                      {"tiny", scene_tiny},   {"observed", scene_observed}, {"empty", scene_empty}};
+                      {"tiny", scene_tiny},   {"observed", scene_observed}, {"empty", scene_empty},   {"pinned", scene_pinned}};
 
         for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++)
                 if (strcmp(scenes[i].name, name) == 0)
