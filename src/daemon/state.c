@@ -12,10 +12,8 @@
 
 #include "util/cleanup.h"
 #include "util/cpulist.h"
-#include "util/replace.h"
 
 enum {
-        STATE_VERSION = 1,
         STATE_BYTES_MAX = 64 * 1024 * 1024,
         COMPACT_AT_SETS = POOL_SETS_MAX / 2,
 };
@@ -143,53 +141,6 @@ int state_compact(State *state) {
         return 0;
 }
 
-/* The sets' lists, each made once: many threads have the same. */
-typedef struct Texts {
-        const CpuSetPool *pool;
-        json_t **by_id; /* NULL: not made yet */
-} Texts;
-
-static void cleanup_texts(Texts *texts) {
-        for (uint32_t id = 0; texts->by_id && id <= texts->pool->n; id++)
-                json_decref(texts->by_id[id]);
-        free(texts->by_id);
-}
-
-/* One set as JSON: its list, or null for SET_NONE. */
-static json_t *set_to_json(const Texts *texts, SetId id) {
-        if (id == SET_NONE)
-                return json_null();
-        if (!texts->by_id[id]) {
-                AUTO_FREE char *text = cpulist_new(pool_get(texts->pool, id));
-                texts->by_id[id] = text ? json_string(text) : NULL;
-        }
-        return json_incref(texts->by_id[id]);
-}
-
-static json_t *thread_to_json(const Texts *texts, const ThreadState *t) {
-        json_t *json =
-                json_pack("{s:s, s:i, s:I, s:i, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:b, s:i}", "uuid",
-                          t->thread.uuid, "pid", t->thread.pid, "process_start",
-                          (json_int_t)t->thread.process_start_ticks, "tid", t->thread.tid, "thread_start",
-                          (json_int_t)t->thread.thread_start_ticks, "vcpu", (int)t->thread.number, "before",
-                          set_to_json(texts, t->before), "range_before", set_to_json(texts, t->range_before),
-                          "range_then", set_to_json(texts, t->range_then), "written",
-                          set_to_json(texts, t->written), "intended", set_to_json(texts, t->intended), "home",
-                          (int)t->home, "held", t->held, "layered", t->layered, "intended_home", (int)t->intended_home);
-
-        if (json && t->way != TIDAL_NONE &&
-            (json_object_set_new(json, "preferred_way", json_integer(t->way)) < 0 ||
-             json_object_set_new(json, "preferred_before", set_to_json(texts, t->preferred_before)) < 0)) {
-                json_decref(json);
-                return NULL;
-        }
-        return json;
-}
-
-static json_t *values_to_json(const TidalValues *values) {
-        return json_pack("{s:i, s:i}", "threshold", values->threshold, "task_group", values->task_group);
-}
-
 /* 0 or -EBADMSG. */
 static int values_from_json(json_t *json, TidalValues *ret) {
         TidalValues values;
@@ -203,31 +154,6 @@ static int values_from_json(json_t *json, TidalValues *ret) {
                 return -EBADMSG;
         *ret = values;
         return 0;
-}
-
-static json_t *state_to_json(const State *state) {
-        AUTO_JSON json_t *threads = json_array();
-        AUTO_FREE char *cpus_seen = cpulist_new(&state->cpus_seen);
-
-        CLEANUP(cleanup_texts) Texts texts = {.pool = state->pool,
-                                              .by_id = calloc(state->pool->n + 1, sizeof(*texts.by_id))};
-
-        if (!threads || !cpus_seen || !texts.by_id)
-                return NULL;
-        for (unsigned i = 0; i < state->n_threads; i++)
-                if (json_array_append_new(threads, thread_to_json(&texts, &state->thread[i])) < 0)
-                        return NULL;
-        return json_pack("{s:i, s:s, s:b, s:s, s:o, s:o, s:O}", "version", STATE_VERSION, "boot_id",
-                         state->boot_id, "paused", state->paused, "cpus_seen", cpus_seen, "values_before",
-                         values_to_json(&state->values_before), "values_written",
-                         values_to_json(&state->values_written), "threads", threads);
-}
-
-int state_save(const State *state, const char *path) {
-        AUTO_JSON json_t *json = state_to_json(state);
-        AUTO_FREE char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-
-        return text ? file_replace(path, text, false) : -ENOMEM;
 }
 
 /* Reads a set that may be null; 0 or -EBADMSG. */

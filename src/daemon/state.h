@@ -18,6 +18,8 @@
 #include "core/snapshot.h"
 #include "platform/host.h"
 
+enum { STATE_VERSION = 1 };
+
 typedef struct ThreadState {
         ThreadRef thread;
         SetId before;       /* SET_NONE: we do not hold this thread's mask */

@@ -103,6 +103,61 @@ static void test_round_trip(void **state) {
         state_free(again);
 }
 
+/* All that an entry has, the extremes of it, and thousands of them. */
+static void test_round_trip_of_all(void **state) {
+        Place *place = *state;
+        enum { THREADS = 3000 };
+        State *again;
+
+        assert_int_equal(state_load(place->state, place->path, BOOT, place->why), 1);
+        for (int tid = 1; tid <= THREADS; tid++) {
+                ThreadRef ref = thread(tid);
+                ref.process_start_ticks = ref.thread_start_ticks = INT64_MAX;
+                ref.number = UINT16_MAX;
+                ThreadState *entry = state_get(place->state, &ref);
+                entry->before = set_of(place->state, 0, CPUS_MAX - 1);
+                entry->intended = entry->preferred_before = set_of(place->state, (unsigned)tid, CPUS_MAX - 1);
+                entry->home = entry->intended_home = CPUS_MAX - 1;
+                entry->held = entry->layered = true;
+                entry->way = TIDAL_CGROUP;
+        }
+        place->state->values_before = (TidalValues){.threshold = 100, .task_group = 1};
+        assert_int_equal(state_save(place->state, place->path), 0);
+        assert_int_equal(state_new(&again), 0);
+        assert_int_equal(state_load(again, place->path, BOOT, place->why), 0);
+        assert_int_equal(again->n_threads, THREADS);
+        assert_int_equal(again->values_before.threshold, 100);
+        assert_int_equal(again->values_written.task_group, -1);
+        for (int i = 0; i < THREADS; i++) {
+                const ThreadState *a = &place->state->thread[i], *b = &again->thread[i];
+                assert_memory_equal(&a->thread, &b->thread, sizeof(a->thread));
+                assert_true(cpuset_equal(pool_get(again->pool, b->intended), pool_get(place->state->pool, a->intended)));
+                assert_true(cpuset_equal(pool_get(again->pool, b->preferred_before),
+                                         pool_get(place->state->pool, a->preferred_before)));
+                assert_true(b->home == a->home && b->intended_home == a->intended_home && b->held && b->layered &&
+                            b->way == TIDAL_CGROUP && b->written == SET_NONE);
+        }
+        state_free(again);
+}
+
+/* A text that nobody expects costs that entry at most, never the file. */
+static void test_odd_text(void **state) {
+        Place *place = *state;
+        ThreadRef ref = thread(20);
+        State *again;
+
+        assert_int_equal(state_load(place->state, place->path, BOOT, place->why), 1);
+        fill(place->state);
+        strcpy(ref.uuid, "\"\\\n\x01\xff\xc3(,]}");
+        assert_non_null(state_get(place->state, &ref));
+        assert_int_equal(state_save(place->state, place->path), 0);
+        assert_int_equal(state_new(&again), 0);
+        assert_int_equal(state_load(again, place->path, BOOT, place->why), 0);
+        assert_int_equal(again->n_threads, 3);
+        assert_null(state_find(again, &ref));
+        state_free(again);
+}
+
 static void test_other_boot(void **state) {
         Place *place = *state;
 
@@ -227,6 +282,8 @@ static void test_failed_save(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_round_trip_of_all, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_odd_text, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_other_boot, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many, setup, teardown),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * What looking at a host costs: processes that look like QEMU, four vCPUs each,
- * observed in full and cheaply; and what one checked write costs. Arguments:
+ * What looking at a host costs: processes that look like QEMU, observed in full
+ * and cheaply; and what one checked write costs. Arguments: vCPUs of each, and
  * numbers of VMs.
  */
 
@@ -15,10 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { VCPUS = 4, VMS_AT_MOST = 512, ROUNDS = 60 };
+enum { VMS_AT_MOST = 512, ROUNDS = 60 };
 
 static char *runtime;
 static pid_t pids[VMS_AT_MOST];
+static unsigned vcpus;
 
 static void die(const char *what) {
         fprintf(stderr, "bench_observe: %s\n", what);
@@ -39,15 +40,16 @@ static void uuid_of(unsigned vm, char ret[VM_UUID_SIZE]) {
 }
 
 static void start_vm(unsigned vm) {
-        char uuid[VM_UUID_SIZE], name[16], path[256];
+        char uuid[VM_UUID_SIZE], name[16], path[256], smp[16];
 
         uuid_of(vm, uuid);
+        snprintf(smp, sizeof(smp), "%u", vcpus);
         snprintf(name, sizeof(name), "vm%u", vm);
         snprintf(path, sizeof(path), "%s/libvirt/qemu/run/%s.pid", runtime, name);
         tree_write(runtime, "libvirt/qemu/run/x", "%s", "");
         pids[vm] = fork();
         if (pids[vm] == 0) {
-                execl(VAS_FAKE_QEMU, "fake-qemu", "-uuid", uuid, "-smp", "4", "-iothreads", "1", "-workers",
+                execl(VAS_FAKE_QEMU, "fake-qemu", "-uuid", uuid, "-smp", smp, "-iothreads", "1", "-workers",
                       "2", "-pidfile", path, NULL);
                 _exit(127);
         }
@@ -68,7 +70,7 @@ static void measure(RealHost *host, unsigned n_vms) {
         for (unsigned vm = 0; vm < n_vms; vm++) {
                 uuid_of(vm, uuid);
                 snprintf(name, sizeof(name), "vm%u", vm);
-                facts_add(facts, fact_new(name, uuid, VCPUS, "0-1"));
+                facts_add(facts, fact_new(name, uuid, vcpus, "0-1"));
         }
         door.ops->observe(door.self, facts, topology, true, seen);
         for (unsigned full = 0; full < 2; full++) {
@@ -79,7 +81,7 @@ static void measure(RealHost *host, unsigned n_vms) {
                                 die("it can not be observed");
                 cost[full] = (cpu_us() - before) / ROUNDS;
         }
-        if (seen->n_vcpus != n_vms * VCPUS || seen->vm[n_vms - 1].sight != SIGHT_OK)
+        if (seen->n_vcpus != n_vms * vcpus || seen->vm[n_vms - 1].sight != SIGHT_OK)
                 die("not all was seen");
         printf("%4u VMs %5u vCPU threads: full %8.0f us, cheap %7.0f us; cheap every 5 s: %.3f %% of a CPU\n",
                n_vms, seen->n_vcpus, cost[1], cost[0], cost[0] / 5e6 * 100);
@@ -108,7 +110,10 @@ int main(int argc, char **argv) {
         setenv("XDG_RUNTIME_DIR", runtime, 1);
         if (real_host_new("", NULL, &host) < 0)
                 die("no host");
-        for (int i = 1; i < argc; i++) {
+        vcpus = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
+        if (vcpus == 0 || vcpus > 64)
+                die("1 to 64 vCPUs");
+        for (int i = 2; i < argc; i++) {
                 unsigned n_vms = (unsigned)atoi(argv[i]);
 
                 if (n_vms == 0 || n_vms > VMS_AT_MOST)
