@@ -57,12 +57,14 @@ int main(int argc, char **argv) {
 
         log_set_program("vas-daemon");
         if (options_parse(argc, argv, &options, why) < 0) {
+                text_disarm(why);
                 fprintf(stderr, "vas-daemon: %s\n", why);
                 return EXIT_USAGE;
         }
         if (options.command == COMMAND_HELP || options.command == COMMAND_VERSION)
                 return run(&options, NULL);
         if (!settings || options_settings(&options, settings, why) < 0) {
+                text_disarm(why);
                 fprintf(stderr, "vas-daemon: %s\n", settings ? why : "out of memory");
                 return EXIT_USAGE;
         }

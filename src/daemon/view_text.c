@@ -7,27 +7,9 @@
 
 #include "daemon/view_internal.h"
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 static const char replacement[] = "\xef\xbf\xbd";
-
-/* The length of the UTF-8 sequence at text; 0: there is none. */
-static size_t sequence_length(const char *text) {
-        const unsigned char *p = (const unsigned char *)text;
-        size_t length = p[0] < 0x80   ? 1
-                        : p[0] < 0xc2 ? 0
-                        : p[0] < 0xe0 ? 2
-                        : p[0] < 0xf0 ? 3
-                        : p[0] < 0xf5 ? 4
-                                      : 0;
-
-        for (size_t i = 1; i < length; i++)
-                if ((p[i] & 0xc0) != 0x80)
-                        return 0;
-        if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) ||
-            (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90))
-                return 0;
-        return length;
-}
 
 json_t *view_text(const char *text) {
         AUTO_FREE char *clean = malloc(strlen(text) * strlen(replacement) + 1);
@@ -36,7 +18,8 @@ json_t *view_text(const char *text) {
         if (!clean)
                 return NULL;
         while (*text) {
-                size_t length = sequence_length(text);
+                uint32_t c;
+                size_t length = utf8_decode(text, &c);
 
                 if (length) {
                         memcpy(end, text, length);

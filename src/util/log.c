@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <systemd/sd-journal.h>
 
+#include "util/utf8.h"
+
 enum { LINE_MAX_BYTES = 4096 };
 
 static struct {
@@ -22,9 +24,15 @@ void log_set_program(const char *name) {
 }
 
 void text_disarm(char *text) {
-        for (unsigned char *c = (unsigned char *)text; *c; c++)
-                if (*c < 0x20 || *c == 0x7f)
-                        *c = '?';
+        while (*text) {
+                uint32_t c;
+                size_t length = utf8_decode(text, &c);
+                bool harmless = length > 0 && !character_commands(c) && !character_deceives(c);
+
+                for (size_t i = 0; i < (length ? length : 1); i++, text++)
+                        if (!harmless)
+                                *text = '?';
+        }
 }
 
 void log_line(int level, const char *format, ...) {

@@ -9,6 +9,7 @@ the files in golden/; --update writes them anew.
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -129,10 +130,13 @@ def check_failed(answer, code, *parts):
         check(part in answer[2], "%r is not in %r" % (part, answer[2]))
 
 
+DECEITFUL = "\u00ad\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202d\u202e\u2060\u2066\u2069\ufeff\ufffb"
+
+
 def harmless(text):
     """Nothing that a terminal would obey, nothing that is not what it seems."""
     for c in text:
-        if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u200b\u2066"):
+        if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c in DECEITFUL):
             return False
     return True
 
@@ -393,6 +397,60 @@ def own_verbs_as_json():
             check(harmless(out), "%s: control characters" % words)
             json.loads(out)
             golden(name + ".json", out)
+
+
+OWN_COLOURS = re.compile("\033\\[[0-9]{0,2}m")  # no name of the scene has such
+N_NAMES = 23  # of the scene
+
+
+@case
+def names_that_would_do_harm():
+    with Fake("names") as fake:
+        vms = json.loads(fake.says("list", "--json")[1])
+        equal(len(vms), N_NAMES, "VMs")
+        check(any("\n" in vm["name"] for vm in vms) and any("\033" in vm["name"] for vm in vms), "tame names")
+        equal({len(vm["name"]) for vm in vms if vm["name"].startswith("xx")}, {255}, "the longest name")
+        questions = [["status"], ["list"], ["map"], ["metrics"], ["reassign", "all"], ["reassign", "all", "--dry-run"],
+                     ["plan"], ["query", "affinity", "-s", "all"]]
+        for vm in vms:
+            questions += [["show", vm["uuid"]], ["explain", vm["uuid"]], ["query", "affinity", "-s", vm["uuid"]]]
+        for words in questions:
+            shown_harmlessly(fake, words)
+
+
+def shown_harmlessly(fake, words):
+    asks_json = words[0] == "query"
+    for more in ({}, {"LC_ALL": "C"}):
+        for answer in (fake.says(*words, **more), fake.says(*words, *([] if asks_json else ["--json"]), **more)):
+            check(answer[0] in (0, 3) and harmless(answer[1]) and harmless(answer[2]), "%s: %r" % (words, answer))
+    if answer[1] != NO_INFORMATION:
+        json.loads(answer[1])
+    if words[0] in ("show", "explain", "query") and words[-1][-1] not in "012":
+        return  # terminals are slow, and a few of these are like all
+    code, out, err = run_on_terminal(*words, socket=fake.socket)
+    out = OWN_COLOURS.sub("", out)
+    check(code in (0, 3) and harmless(out) and harmless(err), "%s on a terminal: %r" % (words, out))
+
+
+@case
+def a_name_makes_no_line_of_its_own():
+    with Fake("names") as fake:
+        lines = fake.says("list")[1].splitlines()
+        equal(len(lines), 1 + N_NAMES, "lines of list")
+        equal([line for line in lines if line.startswith("web1")], [], "a VM that is not there")
+        samples = [line for line in fake.says("metrics")[1].splitlines() if not line.startswith(("#", "vsched_"))]
+        equal(samples, [], "lines of metrics that are no metric's")
+
+
+@case
+def hostile_words_of_one_s_own():
+    with Fake() as fake:
+        for word in ("\033[2J", "x\nSuccess to execute command.", "\u202e\u009b31m", "%s%n", "a" * 5000):
+            for words in (["show", word], ["explain", word], ["query", "affinity", "-s", word], ["get", word], [word],
+                          ["set", "smt", word], ["opt", "reassign", "-s", word], ["plan", "--add", word]):
+                code, out, err = fake.says(*words)
+                check(code in (1, 2, 3) and harmless(out) and harmless(err), "%s: %r" % (words, (code, out, err)))
+                check(err.count("\n") <= 1, "%s: more than a line: %r" % (words, err))
 
 
 @case

@@ -376,12 +376,46 @@ static Scene *scene_empty(void) {
         return scene_new(1, 2, 4, 1);
 }
 
+/* What whoever may define a VM could call it, to do harm to who lists it. */
+static Scene *scene_names(void) {
+        static const char *const names[] = {
+                "two\nweb1  4  PLACED  0  0 (1)  0-3", "cr\rweb1", "tab\tbell\abackspace\b\b\b\bnul",
+                "\033[2J\033[1;1Hcleared", "\033]0;title\a\033]52;c;cm0gLXJm\a", "\033P1$r\033\\\033[6n\033c",
+                "\xc2\x9b" "31mred\xc2\x9d" "0;title\xc2\x9c", "\x9b" "2J\x90\x85", "del\x7f\x7f",
+                "\"quoted\" 'twice' `sh` $(sh) {a=\"b\"} \\n\\", "%s%n%99999d", "--json", "-", " ", "<b>&amp;</b>",
+                "\xd0\xb2\xd0\xb5\xd0\xb1-\xe4\xb8\xad\xe6\x96\x87-\xf0\x9f\x92\xbb",
+                "abc\xe2\x80\xae" "gnp\xe2\x81\xa6.exe\xe2\x80\x8b\xef\xbb\xbf\xd8\x9c\xc2\xad", "line\xe2\x80\xa8sep\xe2\x80\xa9",
+                "\xff\xfe\xc0\x80\xed\xa0\x80\xf4\x90\x80\x80\xe2\x80", "a\xcc\x81\xcc\x81\xcc\x81\xcc\x81\xcc\x81",
+                "\\x1b[2J\\u{9b}"};
+        Scene *scene = scene_new(2, 4, 8, 1);
+        char longest[VM_NAME_SIZE], cpu[16];
+        unsigned n = 0;
+
+        for (; n < sizeof(names) / sizeof(names[0]); n++) {
+                snprintf(cpu, sizeof(cpu), "%u", n);
+                add_placed(scene, names[n], cpu, 1);
+        }
+        memset(longest, 'x', sizeof(longest) - 1);
+        longest[sizeof(longest) - 1] = '\0';
+        snprintf(cpu, sizeof(cpu), "%u", n);
+        add_placed(scene, longest, cpu, 1);
+        for (size_t i = 0; i + 1 < sizeof(longest); i++)
+                longest[i] = "\033\xe2\x80\xae\n"[i % 5];
+        uint32_t vm = scene_vm(scene, longest, 2, VERDICT_SHARED, REASON_FULL);
+        scene->plan.verdict[vm].blocker = 3;
+        scene->plan.n_moves = 4;
+        for (unsigned i = 0; i < 4; i++)
+                scene->plan.move[i] = (Move){.vcpu = i, .kind = MOVE_DEFRAG, .from = 40, .to = (int16_t)i, .mask = 1};
+        return scene;
+}
+
 Scene *scene_by_name(const char *name) {
         static const struct {
                 const char *name;
                 Scene *(*make)(void);
         } scenes[] = {{"mixed", scene_mixed}, {"planned", scene_planned},   {"smt", scene_smt},           {"large", scene_large},
-                      {"tiny", scene_tiny},   {"observed", scene_observed}, {"empty", scene_empty},   {"pinned", scene_pinned}};
+                      {"tiny", scene_tiny},   {"observed", scene_observed}, {"empty", scene_empty},   {"pinned", scene_pinned},
+                      {"names", scene_names}};
 
         for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++)
                 if (strcmp(scenes[i].name, name) == 0)
