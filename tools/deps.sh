@@ -22,7 +22,7 @@ say() { printf '%s\n' "$*" >&2; }
 apt_packages() {
 	echo "meson ninja-build pkg-config libvirt-dev libhwloc-dev libjansson-dev libinih-dev" \
 		"libcmocka-dev libsystemd-dev libxml2-dev scdoc libvirt-daemon libvirt-clients" \
-		"prometheus python3-prometheus-client"
+		"prometheus python3-prometheus-client zsh"
 	command -v cc >/dev/null || echo gcc libc6-dev
 	[ -x /usr/bin/python3 ] || echo python3
 	case $(dpkg --print-architecture) in
@@ -70,7 +70,7 @@ dnf_packages() {
 		"inih-devel libcmocka-devel systemd-devel libxml2-devel python3 util-linux" \
 		"libvirt-daemon libvirt-daemon-driver-qemu/libvirt-daemon-qemu libvirt-client" \
 		"qemu-system-$(uname -m)-core/qemu-kvm/qemu"
-	for p in scdoc python3-prometheus_client; do
+	for p in scdoc python3-prometheus_client zsh; do
 		dnf -q list "$p" >/dev/null 2>&1 && echo "$p" || :
 	done
 	case $with in

@@ -35,6 +35,7 @@ struct Verb {
         const char *arguments;    /* for the usage line */
         const char *summary;      /* half a line */
         const char *details;      /* lines for the verb's own help; NULL: none */
+        /* What the shells complete is read from arguments and details: see complete.c. */
         bool query;               /* knows --json */
         /* Returns the exit status. */
         int (*run)(Ctl *ctl, int argc, char **argv);
@@ -42,6 +43,13 @@ struct Verb {
 
 extern const Verb verbs[];
 extern const size_t n_verbs;
+
+/* Of complete_line(): a file name is wanted, which the shell knows best. */
+enum { COMPLETE_FILE = 1 };
+
+/* Prints what the last of the words of a line behind "vasctl" may become. Returns
+ * EXIT_DONE, or COMPLETE_FILE. */
+int complete_line(Ctl *ctl, int argc, char **argv);
 
 int run_check(Ctl *ctl, int argc, char **argv);
 int run_explain(Ctl *ctl, int argc, char **argv);

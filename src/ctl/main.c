@@ -87,6 +87,8 @@ static int run_verb(Ctl *ctl, int argc, char **argv) {
 
 /* Options in front of the verb. */
 static int run(Ctl *ctl, int argc, char **argv) {
+        if (argc > 0 && strcmp(argv[0], "--complete") == 0)
+                return complete_line(ctl, argc - 1, argv + 1);
         for (; argc > 0 && argv[0][0] == '-'; argc--, argv++) {
                 if (strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "--help") == 0) {
                         help_print();
