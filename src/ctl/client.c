@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* One call to the daemon: a connection, a question, an answer. */
+/* A call to the daemon: a connection, a question, an answer, or many. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -35,6 +35,10 @@ void answer_done(Answer *answer) {
         free(answer->why);
         json_decref(answer->parameters);
         *answer = (Answer){};
+}
+
+static const char *socket_path(const Ctl *ctl) {
+        return ctl->socket ? ctl->socket : ctl->default_socket;
 }
 
 /* A connected socket; or -1 and *ret says why. */
@@ -81,30 +85,67 @@ static int client_send(int fd, const char *text, size_t length) {
         return 0;
 }
 
-/* Reads up to the NUL. Returns the message's length, or -errno. */
-static ssize_t client_receive(int fd, char **ret) {
-        AUTO_FREE char *text = NULL;
-        size_t used = 0, size = 0;
+/* What is read from the daemon, message by message. */
+struct Stream {
+        int fd;
+        char *text;
+        size_t used, size;
+        size_t taken; /* length of the message in front, with its NUL; 0: none was taken */
+};
 
+Stream *stream_close(Stream *stream) {
+        if (!stream)
+                return NULL;
+        if (stream->fd >= 0)
+                close(stream->fd);
+        free(stream->text);
+        free(stream);
+        return NULL;
+}
+
+static int stream_grow(Stream *stream) {
+        size_t size = stream->size ? 2 * stream->size : READ_CHUNK;
+        char *larger;
+
+        if (stream->used < stream->size)
+                return 0;
+        if (size > VARLINK_REPLY_MAX)
+                return -EMSGSIZE;
+        larger = realloc(stream->text, size);
+        if (!larger)
+                return -ENOMEM;
+        stream->text = larger;
+        stream->size = size;
+        return 0;
+}
+
+/* Reads up to a NUL. Returns the message's length, which is then in front, or -errno. */
+static ssize_t stream_receive(Stream *stream) {
+        size_t looked = 0;
+
+        stream->used -= stream->taken;
+        if (stream->taken)
+                memmove(stream->text, stream->text + stream->taken, stream->used);
+        stream->taken = 0;
         for (;;) {
-                if (used == size) {
-                        size = size ? 2 * size : READ_CHUNK;
-                        char *larger = size > VARLINK_REPLY_MAX ? NULL : realloc(text, size);
-                        if (!larger)
-                                return size > VARLINK_REPLY_MAX ? -EMSGSIZE : -ENOMEM;
-                        text = larger;
+                char *end = stream->used > looked ? memchr(stream->text + looked, '\0', stream->used - looked) : NULL;
+                ssize_t n;
+                int r;
+
+                if (end) {
+                        stream->taken = (size_t)(end - stream->text) + 1;
+                        return end - stream->text;
                 }
-                ssize_t n = recv(fd, text + used, size - used, 0);
+                looked = stream->used;
+                r = stream_grow(stream);
+                if (r < 0)
+                        return r;
+                n = recv(stream->fd, stream->text + stream->used, stream->size - stream->used, 0);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n <= 0)
                         return n == 0 ? -ECONNRESET : -errno;
-                char *end = memchr(text + used, '\0', (size_t)n);
-                used += (size_t)n;
-                if (end) {
-                        *ret = STEAL_PTR(text);
-                        return end - *ret;
-                }
+                stream->used += (size_t)n;
         }
 }
 
@@ -162,33 +203,68 @@ static void answer_parse(const char *text, size_t length, Answer *ret) {
         varlink_reply_done(&reply);
 }
 
-void daemon_call(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret) {
-        const char *path = ctl->socket ? ctl->socket : ctl->default_socket;
+/* Connects and asks. NULL: *ret says why. */
+static Stream *stream_new(const Ctl *ctl, const char *method, json_t *parameters, bool more, Answer *ret) {
         AUTO_FREE char *call = NULL;
-        AUTO_FREE char *text = NULL;
-        AUTO_CLOSE int fd = -1;
         char name[128];
         size_t length = 0;
-        ssize_t n;
+        Stream *stream;
+        int r;
 
         snprintf(name, sizeof(name), "%s.%s", VAS_INTERFACE, method);
-        call = varlink_pack_call(name, parameters, false, &length);
+        call = varlink_pack_call(name, parameters, more, &length);
         if (!call) {
                 answer_set(ret, EXIT_USAGE, "a value is not valid UTF-8");
-                return;
+                return NULL;
         }
-        fd = client_connect(path, ret);
-        if (fd < 0)
+        stream = calloc(1, sizeof(*stream));
+        if (!stream) {
+                answer_set(ret, EXIT_FAILED, "out of memory");
+                return NULL;
+        }
+        stream->fd = client_connect(socket_path(ctl), ret);
+        if (stream->fd < 0)
+                return stream_close(stream);
+        r = client_send(stream->fd, call, length);
+        if (r < 0 && r != -EPIPE) {
+                answer_set(ret, EXIT_FAILED, "%s: %s", socket_path(ctl), strerror(-r));
+                return stream_close(stream);
+        }
+        return stream;
+}
+
+void daemon_call(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret) {
+        Stream *stream = stream_new(ctl, method, parameters, false, ret);
+        ssize_t n;
+
+        if (!stream)
                 return;
-        n = client_send(fd, call, length);
-        if (n >= 0 || n == -EPIPE)
-                n = client_receive(fd, &text);
+        n = stream_receive(stream);
         if (n == -EAGAIN)
                 answer_set(ret, EXIT_FAILED, "the daemon has not answered within %d s", ANSWER_TIMEOUT_S);
         else if (n == -ECONNRESET)
                 answer_set(ret, EXIT_FAILED, "the daemon closed the connection without an answer");
         else if (n < 0)
-                answer_set(ret, EXIT_FAILED, "%s: %s", path, strerror((int)-n));
+                answer_set(ret, EXIT_FAILED, "%s: %s", socket_path(ctl), strerror((int)-n));
         else
-                answer_parse(text, (size_t)n, ret);
+                answer_parse(stream->text, (size_t)n, ret);
+        stream_close(stream);
+}
+
+Stream *daemon_follow(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret) {
+        return stream_new(ctl, method, parameters, true, ret);
+}
+
+void stream_next(Stream *stream, Answer *ret) {
+        ssize_t n;
+
+        do
+                n = stream_receive(stream);
+        while (n == -EAGAIN); /* nothing happens for a long time */
+        if (n == -ECONNRESET)
+                answer_set(ret, EXIT_FAILED, "the daemon has ended");
+        else if (n < 0)
+                answer_set(ret, EXIT_FAILED, "the daemon can not be read from: %s", strerror((int)-n));
+        else
+                answer_parse(stream->text, (size_t)n, ret);
 }

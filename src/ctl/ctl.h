@@ -52,6 +52,7 @@ enum { COMPLETE_FILE = 1 };
 int complete_line(Ctl *ctl, int argc, char **argv);
 
 int run_check(Ctl *ctl, int argc, char **argv);
+int run_events(Ctl *ctl, int argc, char **argv);
 int run_explain(Ctl *ctl, int argc, char **argv);
 int run_get(Ctl *ctl, int argc, char **argv);
 int run_list(Ctl *ctl, int argc, char **argv);
@@ -104,6 +105,13 @@ typedef struct Answer {
 /* Calls a method of VAS_INTERFACE and waits; parameters is stolen, may be NULL. */
 void daemon_call(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret);
 void answer_done(Answer *answer);
+
+/* A method that answers many times. NULL: *ret says why. */
+typedef struct Stream Stream;
+Stream *daemon_follow(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret);
+/* Waits for the next answer, however long that takes. */
+void stream_next(Stream *stream, Answer *ret);
+Stream *stream_close(Stream *stream);
 
 /* --- output --- */
 

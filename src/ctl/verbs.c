@@ -34,6 +34,13 @@ const Verb verbs[] = {
          true, run_map},
         {NULL, "explain", "VM", "why a VM is where it is, and what would help", "VM is a name or a UUID.",
          true, run_explain},
+        {NULL, "events", "[-f] [-n N]", "what was decided, when and why",
+         "VMs that came, went or moved, verdicts, ranges, repaired masks, settings, the link\n"
+         "to libvirt. The daemon keeps the last 4096, until it ends.\n"
+         "  -f, --follow    the last 10, then those that come, until Ctrl-C; with --json\n"
+         "                  one object a line\n"
+         "  -n, --last N    only the last N",
+         true, run_events},
         {NULL, "metrics", "[--openmetrics]", "the figures of metrics-file, for Prometheus",
          "In Prometheus' text format, as node_exporter's textfile collector reads it.\n"
          "  --openmetrics   in OpenMetrics 1.0, with units",

@@ -28,6 +28,12 @@ enum { READ_CHUNK = 4096 };
 
 static const uint64_t usec_per_sec = 1000000;
 
+/* Who follows is told that something has become of it. */
+static void connection_wake(const Connection *connection) {
+        if (connection->call && connection->call->wake)
+                sd_event_source_set_enabled(connection->call->wake, SD_EVENT_ONESHOT);
+}
+
 Connection *connection_free(Connection *connection) {
         Connection **link;
 
@@ -39,6 +45,7 @@ Connection *connection_free(Connection *connection) {
                 *link = connection->next;
                 connection->control->n_connections--;
         }
+        connection_wake(connection);
         if (connection->call)
                 connection->call->connection = NULL;
         connection->control->output -= connection->out_length - connection->out_done;
@@ -96,6 +103,7 @@ static bool connection_flush(Connection *connection) {
                 if (connection->out_done == connection->out_length) {
                         free(STEAL_PTR(connection->out));
                         connection->out_done = connection->out_length = 0;
+                        connection_wake(connection);
                 }
         }
         return true;
@@ -109,7 +117,7 @@ static bool connection_continue(Connection *connection) {
 }
 
 void connection_answer(Connection *connection, char *text, size_t length) {
-        assert(!connection->out && !connection->call);
+        assert(!connection->out && (!connection->call || connection->call->wake));
         connection->out = text;
         connection->out_length = length;
         connection->control->output += length;

@@ -114,6 +114,33 @@ static void call_end(ControlCall *call, char *text, size_t length) {
         free(text);
 }
 
+bool control_wants_more(const ControlCall *call) {
+        return call->message.more && !call->message.oneway;
+}
+
+void control_follow(ControlCall *call, sd_event_source *wake) {
+        call->wake = wake;
+}
+
+ControlPulse control_pulse(const ControlCall *call) {
+        if (!call->connection)
+                return PULSE_GONE;
+        return call->connection->out ? PULSE_BUSY : PULSE_READY;
+}
+
+void control_continue(ControlCall *call, json_t *parameters) {
+        Connection *connection = call->connection;
+        size_t length = 0;
+        char *text = parameters ? varlink_pack_reply(parameters, true, &length) : NULL;
+
+        if (text && control_make_room(connection->control, length)) {
+                connection_answer(connection, text, length);
+                return;
+        }
+        connection_free(connection);
+        free(text);
+}
+
 static bool call_wants_answer(const ControlCall *call) {
         return call->connection && !call->message.oneway;
 }
@@ -258,9 +285,14 @@ static unsigned connections_of(const Control *control, uid_t uid) {
         return n;
 }
 
-/* Less is closed sooner: idle, then writing, then waiting for an answer. */
+/* It waits for an answer, which is more than to follow what happens. */
+static bool connection_waits(const Connection *connection) {
+        return connection->call && !connection->call->wake;
+}
+
+/* Less is closed sooner: idle, then writing or following, then waiting. */
 static int connection_worth(const Connection *connection) {
-        return connection->call ? 2 : connection->out ? 1 : 0;
+        return connection_waits(connection) ? 2 : connection->out || connection->call ? 1 : 0;
 }
 
 /* The connection that must go for a new one of that user; NULL: the new one. */
@@ -275,7 +307,7 @@ static Connection *control_victim(const Control *control, uid_t newcomer) {
                         most = connections_of(control, greedy);
                 }
         for (Connection *c = control->connections; c; c = c->next) {
-                if (c->peer.uid != greedy || (greedy == newcomer && c->call))
+                if (c->peer.uid != greedy || (greedy == newcomer && connection_waits(c)))
                         continue;
                 if (!victim || connection_worth(c) < connection_worth(victim) ||
                     (connection_worth(c) == connection_worth(victim) && c->active < victim->active))
@@ -298,7 +330,7 @@ static int control_pause(Control *control) {
         Connection *victim = control_victim(control, (uid_t)-1);
         int r;
 
-        if (victim && !victim->call)
+        if (victim && !connection_waits(victim))
                 connection_free(victim);
         r = sd_event_source_set_time_relative(control->timer, 100000);
         if (r >= 0)

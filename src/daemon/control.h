@@ -56,3 +56,17 @@ Control *control_free(Control *control);
 void control_reply(ControlCall *call, json_t *parameters);
 /* error: a full error name, as "io.vsched.Daemon.NoSuchVm". */
 void control_error(ControlCall *call, const char *error, json_t *parameters);
+
+/*
+ * A call whose client asked for more is answered by any number of replies:
+ * follow it first, then continue it whenever it is ready. wake (borrowed) is
+ * enabled, once, when its client has taken a reply or has gone. It ends like any
+ * other call; while a client takes its replies slowly, nothing is done to it.
+ */
+typedef enum ControlPulse { PULSE_READY, PULSE_BUSY, PULSE_GONE } ControlPulse;
+
+bool control_wants_more(const ControlCall *call);
+void control_follow(ControlCall *call, sd_event_source *wake);
+ControlPulse control_pulse(const ControlCall *call);
+/* parameters is stolen, NULL: memory ran out, and the client is dropped. */
+void control_continue(ControlCall *call, json_t *parameters);

@@ -34,6 +34,7 @@ struct ControlCall {
         Control *control;       /* NULL when it has gone */
         Connection *connection; /* NULL when the client has gone */
         ControlCall *next;
+        sd_event_source *wake;  /* of a call that is followed; NULL: it has one answer */
         VarlinkCall message;
 };
 
@@ -63,7 +64,7 @@ Connection *connection_free(Connection *connection);
 ControlCall *control_call_new(Connection *connection, VarlinkCall *message);
 /* Hands the call to org.varlink.service or to the handler. */
 void control_dispatch(ControlCall *call, const Peer *peer);
-/* After the connection's call has ended: takes a packed message over and starts
- * to write it. The connection may be gone afterwards. */
+/* After the connection's call has ended, or while it is followed: takes a packed
+ * message over and starts to write it. The connection may be gone afterwards. */
 void connection_answer(Connection *connection, char *text, size_t length);
 void connection_no_answer(Connection *connection);

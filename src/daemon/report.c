@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "daemon/report.h"
+#include "daemon/report_internal.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,32 +12,12 @@
 #include "util/log.h"
 #include "wire/names.h"
 
-enum { REPORT_LINE_MAX = 3500 };
-
-/* What was said of a VM last time. */
-typedef struct Said {
-        char uuid[VM_UUID_SIZE];
-        uint64_t start_ticks;
-        VerdictKind kind;
-        VerdictReason reason;
-        WishFault fault;
-} Said;
-
-struct Report {
-        uint32_t n;
-        Said said[VMS_MAX]; /* in the order of the snapshot that it is of */
-        char trouble[256];
-        char line[REPORT_LINE_MAX];
-        size_t used;
-        unsigned n_left_out;
-        bool leftovers_told; /* what was there when we came: once */
-};
-
-int report_new(Report **ret) {
+int report_new(Events *events, Report **ret) {
         Report *report = calloc(1, sizeof(*report));
 
         if (!report)
                 return -ENOMEM;
+        report->events = events;
         *ret = report;
         return 0;
 }
@@ -91,30 +71,58 @@ static void add_verdict(Report *report, const Vm *vm, const Verdict *verdict, co
                 line_add(report, " (%s)", reason_name(verdict->reason));
 }
 
-/* Both lists are in order of arrival, so one pass finds each VM's last word. */
-static void add_changed_verdicts(Report *report, const Rounds *rounds) {
+static uint16_t *bucket_of(Report *report, const char *uuid) {
+        uint32_t hash = 5381;
+
+        for (; *uuid; uuid++)
+                hash = hash * 33 + (unsigned char)*uuid;
+        return &report->bucket[hash % REPORT_BUCKETS];
+}
+
+/* A VM that was not seen yet has no start time; it is the same one all the same. */
+static Said *find_said(Report *report, const Vm *vm) {
+        for (uint32_t s = *bucket_of(report, vm->uuid); s; s = report->said[s - 1].next) {
+                Said *said = &report->said[s - 1];
+
+                if (strcmp(said->uuid, vm->uuid) == 0 && (said->start_ticks == vm->start_ticks ||
+                                                          said->start_ticks == 0 || vm->start_ticks == 0))
+                        return said;
+        }
+        return NULL;
+}
+
+/* Those who have gone are told of first: one may have come back. */
+static void tell_of_gone(Report *report, const Rounds *rounds) {
+        for (uint32_t v = 0; v < rounds->snapshot->n_vms; v++) {
+                Said *said = find_said(report, &rounds->snapshot->vm[v]);
+
+                if (said)
+                        said->here = true;
+        }
+        for (uint32_t s = 0; s < report->n; s++)
+                if (!report->said[s].here)
+                        report_vm_went(report, rounds, &report->said[s]);
+}
+
+static void tell_of_vms(Report *report, const Rounds *rounds) {
         const Snapshot *snapshot = rounds->snapshot;
-        uint32_t s = 0;
 
         for (uint32_t v = 0; v < snapshot->n_vms; v++) {
                 const Vm *vm = &snapshot->vm[v];
                 const Verdict *verdict = &rounds->plan->verdict[v];
-                uint32_t at = s;
-                while (at < report->n && (strcmp(report->said[at].uuid, vm->uuid) != 0 ||
-                                          report->said[at].start_ticks != vm->start_ticks))
-                        at++;
-                const Said *said = at < report->n ? &report->said[at] : NULL;
-                if (said)
-                        s = at + 1;
+                const Said *said = find_said(report, vm);
+
                 if (!said || said->kind != verdict->kind || said->reason != verdict->reason)
                         add_verdict(report, vm, verdict, said);
                 if (vm->wish.fault && (!said || said->fault != vm->wish.fault))
                         log_warning("VM %s: %s", vm->name, wish_fault_text(vm->wish.fault));
+                report_vm_events(report, rounds, v, said);
         }
 }
 
-static void remember_verdicts(Report *report, const Rounds *rounds) {
+static void remember(Report *report, const Rounds *rounds) {
         report->n = rounds->snapshot->n_vms;
+        memset(report->bucket, 0, sizeof(report->bucket));
         for (uint32_t v = 0; v < report->n; v++) {
                 const Vm *vm = &rounds->snapshot->vm[v];
                 report->said[v] = (Said){.start_ticks = vm->start_ticks,
@@ -122,15 +130,23 @@ static void remember_verdicts(Report *report, const Rounds *rounds) {
                                          .reason = rounds->plan->verdict[v].reason,
                                          .fault = vm->wish.fault};
                 memcpy(report->said[v].uuid, vm->uuid, sizeof(vm->uuid));
+                memcpy(report->said[v].name, vm->name, sizeof(vm->name));
+                report_ranges(rounds->snapshot, vm, &report->said[v]);
+                uint16_t *bucket = bucket_of(report, vm->uuid);
+                report->said[v].next = *bucket;
+                *bucket = (uint16_t)(v + 1);
         }
+        report->seen = true;
 }
 
 static void report_trouble(Report *report, const Rounds *rounds) {
         if (strcmp(report->trouble, rounds->trouble) == 0)
                 return;
         memcpy(report->trouble, rounds->trouble, sizeof(report->trouble));
-        if (rounds->trouble[0])
-                log_error("%s", rounds->trouble);
+        if (!rounds->trouble[0])
+                return;
+        log_error("%s", rounds->trouble);
+        events_add(report->events, EVENT_TROUBLE, 0, NULL, "%s", rounds->trouble);
 }
 
 void report_round(Report *report, const Rounds *rounds) {
@@ -145,8 +161,11 @@ void report_round(Report *report, const Rounds *rounds) {
         report->line[0] = '\0';
         if (rounds->plan->n_moves > 0 && rounds->acting)
                 add_moves(report, rounds);
-        add_changed_verdicts(report, rounds);
-        remember_verdicts(report, rounds);
+        report_count_moves(report, rounds);
+        report_cpu_events(report, rounds);
+        tell_of_gone(report, rounds);
+        tell_of_vms(report, rounds);
+        remember(report, rounds);
         if (report->n_left_out)
                 log_info("round %llu: %s; and more", (unsigned long long)rounds->counters.rounds, report->line);
         else if (report->used)

@@ -296,6 +296,8 @@ static void server_start_round(Server *server) {
 
         server->facts_fresh = false;
         server->full_asked = false;
+        if (request.reassign)
+                events_add(server->events, EVENT_REASSIGN, 0, NULL, "reassign of %.200s", request.reassign);
         int r = rounds_begin(rounds, server->facts, &request);
         if (r < 0) {
                 report_round(server->report, rounds);
@@ -325,11 +327,14 @@ static void server_note_link(Server *server) {
                 return;
         if (status.state == LINK_UP && server->link_state != LINK_UP) {
                 log_notice("connected to libvirt at %s", status.uri);
+                events_add(server->events, EVENT_LIBVIRT, 0, NULL, "connected to libvirt at %s", status.uri);
                 server->ever_up = true;
                 server_poke(server, true);
         } else if (status.state != LINK_UP && status.error[0]) {
                 log_warning("no libvirt at %s: %s; all bindings stay as they are, trying again", status.uri,
                             status.error);
+                events_add(server->events, EVENT_LIBVIRT, 0, NULL, "no libvirt at %s: %s; all bindings stay",
+                           status.uri, status.error);
                 server_fail_waiters(server, true, status.error);
         }
         server->link_state = status.state;
@@ -399,13 +404,17 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         char why[SETTINGS_WHY_SIZE];
+        Server *server = userdata;
+        bool refused = server_reload(server, why) < 0;
 
         (void)source;
         (void)info;
-        if (server_reload(userdata, why) < 0)
+        if (refused)
                 log_error("settings not changed: %s", why);
         else
                 log_notice("settings read again");
+        events_add(server->events, EVENT_SETTINGS, 0, NULL, "settings %s%s", refused ? "not changed: " : "read again",
+                   refused ? why : "");
         return 0;
 }
 
@@ -507,16 +516,20 @@ static int server_start(Server *server) {
         if (r == 0)
                 r = real_host_new("", NULL, &server->real);
         if (r == 0)
+                r = events_new(&server->events);
+        if (r == 0)
                 r = rounds_new(real_host_door(server->real), server->settings, server->state, server->paths.state,
                                &server->rounds);
         if (r == 0)
                 server_choose_backend(server);
         if (r == 0)
-                r = report_new(&server->report);
+                r = report_new(server->events, &server->report);
         if (r == 0)
                 r = dynamic_new(server->rounds, server->settings, &server->dynamic);
         if (r == 0)
                 r = sd_event_default(&server->event);
+        if (r >= 0)
+                r = followers_new(server->event, server->events, &server->followers);
         if (r >= 0) {
                 server->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
                 r = server->notify_fd < 0 ? -errno : server_add_sources(server);
@@ -553,6 +566,7 @@ static void server_done(Server *server) {
         for (SettingKey key = 0; key < SETTING_KEYS; key++)
                 free(server->run_time[key]);
         control_free(server->control);
+        followers_free(server->followers);
         sd_event_source_unref(server->timer);
         sd_event_source_unref(server->retry);
         sd_event_source_unref(server->slice);
@@ -563,6 +577,7 @@ static void server_done(Server *server) {
         dynamic_free(server->dynamic);
         rounds_free(server->rounds);
         report_free(server->report);
+        events_free(server->events);
         state_free(server->state);
         real_host_free(server->real);
         fact_list_free(server->facts);
@@ -580,6 +595,8 @@ int server_run(const Options *options, Settings *settings) {
         r = server_start(&server);
         if (r >= 0) {
                 log_notice("vas-daemon " VAS_VERSION " started, mode %s", settings->act ? "act" : "observe");
+                events_add(server.events, EVENT_STARTED, 0, NULL, "vas-daemon " VAS_VERSION " started, mode %s",
+                           settings->act ? "act" : "observe");
                 sd_notify(false, "READY=1");
                 server_poke(&server, true);
                 r = sd_event_loop(server.event);

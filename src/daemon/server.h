@@ -14,6 +14,8 @@
 #include "daemon/backend.h"
 #include "daemon/control.h"
 #include "daemon/dynamic_loop.h"
+#include "daemon/events.h"
+#include "daemon/followers.h"
 #include "daemon/options.h"
 #include "daemon/report.h"
 #include "daemon/rounds.h"
@@ -55,6 +57,8 @@ typedef struct Server {
         State *state;
         Rounds *rounds;
         Report *report;
+        Events *events;
+        Followers *followers;
         Dynamic *dynamic;
         Backend backend;
         bool backend_saw_vcpu; /* it was chosen by a look at a vCPU's thread */

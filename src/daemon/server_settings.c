@@ -27,6 +27,17 @@ static void keep_until_start(const Settings *now, Settings *fresh, SettingKey ke
         memcpy(fresh->source[key], now->source[key], SETTING_TEXT_MAX);
 }
 
+/* What is in force now and was not. Sections of single VMs are not told of one by one. */
+static void note_changes(Server *server, const Settings *fresh) {
+        for (SettingKey key = 0; key < SETTING_KEYS; key++) {
+                AUTO_FREE char *before = setting_text(server->settings, key), *after = setting_text(fresh, key);
+
+                if (before && after && strcmp(before, after) != 0)
+                        events_add(server->events, EVENT_SETTINGS, 0, NULL, "%s = %s, was %s (%s)", setting_name(key),
+                                   *after ? after : "nothing", *before ? before : "nothing", fresh->source[key]);
+        }
+}
+
 static void server_use(Server *server, Settings *fresh) {
         Settings *now = server->settings;
         int64_t interval_ns = now->interval_ns;
@@ -34,6 +45,7 @@ static void server_use(Server *server, Settings *fresh) {
         keep_until_start(now, fresh, SET_RUNTIME_DIR, now->runtime_dir, fresh->runtime_dir);
         keep_until_start(now, fresh, SET_CONNECT, now->connect, fresh->connect);
         keep_until_start(now, fresh, SET_ADMIN_GROUP, now->admin_group, fresh->admin_group);
+        note_changes(server, fresh);
         *now = *fresh;
         log_set_level(now->log_level);
         if (!now->act)

@@ -41,6 +41,8 @@ static void recover(Server *server) {
         server->state->paused = true; /* whatever was asked for meanwhile */
         r = restore(server, false, &restored, &failed);
         log_notice("recovered: %u threads restored, %u could not be; paused until 'vasctl resume'", restored, failed);
+        events_add(server->events, EVENT_RECOVERED, 0, NULL,
+                   "recovered: %u threads restored, %u could not be; paused", restored, failed);
         answer_all(server, r, restored, failed);
         server_poke(server, true);
 }

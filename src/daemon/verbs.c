@@ -507,6 +507,9 @@ static void set_paused(const Request *request, bool paused) {
                 return;
         }
         if (before != paused)
+                events_add(server->events, paused ? EVENT_PAUSED : EVENT_RESUMED, 0, NULL,
+                           paused ? "paused: bindings are kept, nothing is written" : "resumed");
+        if (before != paused)
                 log_notice(paused ? "paused: bindings are kept, nothing is written" : "resumed");
         LinkStatus status;
         link_status(server->link, &status);
@@ -554,6 +557,7 @@ static const Verb verbs[] = {
         {"GetStatus", false, verb_get_status},
         {"GetMetrics", false, verb_get_metrics},
         {"ListVms", false, verb_list_vms},
+        {"GetEvents", false, verb_get_events},
         {"GetHost", false, verb_get_host},
         {"Explain", false, verb_explain},
         {"Plan", false, verb_plan},

@@ -28,3 +28,4 @@ bool request_view(const Request *request, View *ret);
 
 void verb_plan(const Request *request);  /* verb_plan.c */
 void verb_check(const Request *request); /* verb_check.c */
+void verb_get_events(const Request *request); /* verb_events.c */

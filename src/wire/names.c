@@ -59,6 +59,19 @@ static const char *const move_kind_names[] = {
 };
 static_assert(N_ELEMENTS(move_kind_names) == MOVE_KINDS, "every kind of move has a name");
 
+static const char *const move_kind_texts[] = {
+        [MOVE_PLACE] = "to CPUs of their own",
+        [MOVE_REPAIR] = "back, as somebody else had changed their masks",
+        [MOVE_YIELD] = "away, as a range changed or an operator pinned another vCPU there",
+        [MOVE_MAKE_ROOM] = "to let another VM in",
+        [MOVE_DEFRAG] = "to span fewer clusters or nodes",
+        [MOVE_SMT] = "so that fewer VMs meet on a core",
+        [MOVE_SHARE] = "as the CPUs that they share are others",
+        [MOVE_RELEASE] = "back to their range, as they are no longer managed",
+        [MOVE_HOLD] = "to another mask, as the policy wants it",
+};
+static_assert(N_ELEMENTS(move_kind_texts) == MOVE_KINDS, "every kind of move has a text");
+
 static const char *const level_names[] = {
         [LEVEL_AUTO] = "auto", [LEVEL_CLUSTER] = "cluster", [LEVEL_L3] = "l3",
         [LEVEL_NUMA] = "numa", [LEVEL_PACKAGE] = "package",
@@ -126,6 +139,10 @@ const char *reason_text(VerdictReason reason) {
 
 const char *move_kind_name(MoveKind kind) {
         return name_of(move_kind_names, N_ELEMENTS(move_kind_names), kind);
+}
+
+const char *move_kind_text(MoveKind kind) {
+        return name_of(move_kind_texts, N_ELEMENTS(move_kind_texts), kind);
 }
 
 const char *level_name(ClusterLevel level) {

@@ -14,6 +14,7 @@ const char *verdict_name(VerdictKind kind);     /* "PLACED" */
 const char *reason_name(VerdictReason reason);  /* "full" */
 const char *reason_text(VerdictReason reason);  /* a sentence's end: "its range has fewer free CPUs than it has vCPUs" */
 const char *move_kind_name(MoveKind kind);      /* "make-room" */
+const char *move_kind_text(MoveKind kind);      /* why: "to let another VM in" */
 const char *level_name(ClusterLevel level);     /* "l3" */
 const char *manage_name(Manage manage);
 const char *smt_name(Smt smt);

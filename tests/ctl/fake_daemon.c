@@ -9,7 +9,8 @@
  * broken (answers are no Varlink), deaf (connections are closed), old (knows no
  * method), down (libvirt is not there), tidal and emulated (who binds dynamic vCPUs),
  * blind (has not seen the host), confused (sends metrics that are none), sick (what
- * can be wrong with it is), other (of another version).
+ * can be wrong with it is), other (of another version),
+ * busy (has had more events than it keeps; another one each 20 ms).
  */
 
 #include <errno.h>
@@ -24,6 +25,7 @@
 
 #include "../daemon/scene.h"
 #include "daemon/control.h"
+#include "daemon/followers.h"
 #include "daemon/view_check.h"
 #include "daemon/view_metrics.h"
 #include "daemon/view_settings.h"
@@ -32,6 +34,8 @@
 typedef struct Fake {
         Scene *scene;
         const char *mood;
+        Events *events;
+        Followers *followers;
 } Fake;
 
 static bool mood_is(const Fake *fake, const char *mood) {
@@ -272,6 +276,59 @@ static void answer_settings(ControlCall *call, const char *key) {
         free(settings);
 }
 
+/* A second later than the one before. vm: its index; -1: none. */
+static void happen(Fake *fake, EventKind kind, int vm, const char *text) {
+        Event event = {.time_us = 1790000000000000 + (int64_t)fake->events->next * 1000000,
+                       .round = vm < 0 ? 0 : fake->events->next,
+                       .kind = kind};
+
+        if (vm >= 0) {
+                memcpy(event.uuid, fake->scene->snapshot.vm[vm].uuid, sizeof(event.uuid));
+                memcpy(event.name, fake->scene->snapshot.vm[vm].name, sizeof(event.name));
+        }
+        snprintf(event.text, sizeof(event.text), "%s", text);
+        events_put(fake->events, &event);
+}
+
+static void live(Fake *fake) {
+        happen(fake, EVENT_STARTED, -1, "vas-daemon 1.2.3 started, mode act");
+        for (uint32_t v = 0; v < fake->scene->snapshot.n_vms; v++)
+                happen(fake, EVENT_CAME, (int)v, "came with 2 vCPUs: PLACED on 1 cluster (minimum 1)");
+        if (fake->scene->snapshot.n_vms > 1) {
+                happen(fake, EVENT_MOVED, 1, "vCPUs moved: 2 to let another VM in, 1 to span fewer clusters or nodes; "
+                                             "now on CPUs 4-6");
+                happen(fake, EVENT_CONTESTED, 0, "CONTESTED, was PLACED");
+        }
+        happen(fake, EVENT_LIBVIRT, -1, "no libvirt at qemu:///system: Cannot\nrecv \033[2Jdata: reset; all bindings stay");
+        happen(fake, EVENT_PAUSED, -1, "paused: bindings are kept, nothing is written");
+        for (unsigned i = 0; mood_is(fake, "busy") && i < EVENTS_MAX; i++)
+                happen(fake, EVENT_RESUMED, -1, "resumed");
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
+        Fake *fake = userdata;
+
+        happen(fake, EVENT_RESUMED, -1, "resumed");
+        (void)usec;
+        sd_event_source_set_time_relative(source, 20000);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static void answer_events(const Fake *fake, ControlCall *call, json_t *parameters) {
+        json_t *last = json_object_get(parameters, "last");
+        uint64_t n = last ? (uint64_t)json_integer_value(last) : EVENTS_MAX, lost;
+        uint64_t from = events_from(fake->events, 1, &lost), next = fake->events->next;
+
+        if (n < next - from) {
+                from = next - n;
+                lost = 0;
+        }
+        if (!control_wants_more(call))
+                control_reply(call, view_events(fake->events, from, n, lost));
+        else if (!followers_add(fake->followers, call, lost ? 1 : from))
+                abort();
+}
+
 static bool changes(const char *method) {
         return strcmp(method, "Reassign") == 0 || strcmp(method, "Set") == 0 || strcmp(method, "SetPolicy") == 0 ||
                strcmp(method, "Pause") == 0 || strcmp(method, "Resume") == 0 ||
@@ -300,6 +357,8 @@ static void on_call(void *userdata, ControlCall *call, const char *full, json_t 
                 answer_list(fake, call, scope, json_is_true(json_object_get(parameters, "detail")));
         else if (strcmp(method, "GetSettings") == 0)
                 answer_settings(call, json_string_value(json_object_get(parameters, "key")));
+        else if (strcmp(method, "GetEvents") == 0)
+                answer_events(fake, call, parameters);
         else if (strcmp(method, "GetHost") == 0)
                 control_reply(call, view_host(&fake->scene->view));
         else if (strcmp(method, "Plan") == 0)
@@ -366,6 +425,12 @@ int main(int argc, char **argv) {
         if (r >= 0)
                 r = sd_event_add_io(event, NULL, STDIN_FILENO, EPOLLIN | EPOLLHUP, on_stdin, NULL);
         if (r >= 0)
+                r = events_new(&fake.events);
+        if (r >= 0)
+                r = followers_new(event, fake.events, &fake.followers);
+        if (r >= 0 && mood_is(&fake, "busy"))
+                r = sd_event_add_time(event, NULL, CLOCK_MONOTONIC, 0, 1, on_tick, &fake);
+        if (r >= 0)
                 r = control_new(event, argv[1], (gid_t)-1,
                                 mood_is(&fake, "old") ? "interface io.vsched.Daemon\n" : vas_interface_text,
                                 on_call, &fake, &control);
@@ -373,10 +438,13 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "fake_daemon: %s\n", strerror(-r));
                 return 1;
         }
+        live(&fake);
         puts("ready");
         fflush(stdout);
         r = sd_event_loop(event);
         control_free(control);
+        followers_free(fake.followers);
+        events_free(fake.events);
         sd_event_unref(event);
         scene_free(fake.scene);
         return r;

@@ -136,7 +136,8 @@ def call(path, method, parameters):
 
 
 QUERIES = [("GetStatus", {}), ("GetMetrics", {}), ("Check", {}), ("ListVms", {"scope": "all", "detail": False}), ("ListVms", {"scope": "all", "detail": True}),
-           ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("GetSettings", {}), ("GetSettings", {"key": "smt"}),
+           ("GetHost", {}), ("QueryAffinity", {"scope": "all"}), ("GetEvents", {}),
+           ("GetEvents", {"since": 2, "last": 1}), ("GetSettings", {}), ("GetSettings", {"key": "smt"}),
            ("Settle", {}), ("Plan", {}),
            ("Plan", {"add": 2, "range": "0-1", "policy": "static", "reassign": "all"})]
 CHANGES = [("Reassign", {"scope": "all", "dry_run": True}), ("SetPolicy", {"policy": "static"}),

@@ -12,6 +12,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,7 @@ class Fake:
 
 def environment(socket, more):
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "xterm", "VAS_SOCKET": socket,
-           "VAS_DAEMON": "/nonexistent/vas-daemon"}
+           "VAS_DAEMON": "/nonexistent/vas-daemon", "TZ": "UTC"}
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"):
         if name in os.environ:
             env[name] = os.environ[name]
@@ -279,6 +280,8 @@ def usage_errors_need_no_daemon():
                   ["opt", "bogus"], ["status", "x"], ["list", "--bogus"], ["show"], ["show", ""], ["show", "a", "b"],
                   ["explain"], ["reassign"], ["reassign", "--dry-run=yes", "all"], ["pause", "--json"], ["--bogus"],
                   ["check", "x"], ["check", "--bogus"], ["metrics", "x"], ["metrics", "--bogus"], ["metrics", "--openmetrics=1"],
+                  ["events", "x"], ["events", "-n"], ["events", "-n", "x"], ["events", "--last=-1"],
+                  ["events", "-n", "1000001"], ["events", "-f=1"], ["events", "-n", "99999999999999999999"],
                   ["plan", "x"], ["plan", "--add"], ["plan", "--add", "0"], ["plan", "--add", "513"],
                   ["plan", "--add", "+4"], ["plan", "--add", "4x"], ["plan", "--add", "4:"],
                   ["plan", "--add", "4:node"], ["plan", "--add", "4:nodes"], ["plan", "--add", "4:7-3"],
@@ -303,7 +306,7 @@ def values_that_look_like_options():
 def no_daemon():
     for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
                   ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
-                  ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign", "all"], ["get"], ["set", "smt", "true"]):
+                  ["metrics"], ["events"], ["events", "-f"], ["plan"], ["pause"], ["resume"], ["reassign", "all"], ["get"], ["set", "smt", "true"]):
         check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
     with tempfile.TemporaryDirectory() as directory:
         import socket as sockets
@@ -349,7 +352,8 @@ def helps():
         equal(run(*words), run("--help"), words)
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
-    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["check"], ["metrics"], ["plan"], ["pause"], ["resume"], ["reassign"],
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["check"], ["metrics"], ["events"], ["plan"],
+                  ["pause"], ["resume"], ["reassign"],
                   ["recover"], ["get"], ["set"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
         for option in ("-h", "--help"):
             code, out, err = run(*words, option)
@@ -370,8 +374,9 @@ def version():
 VERBS = {"status": ["status"], "list": ["list"], "map": ["map"], "show-db1": ["show", "db1"],
          "metrics": ["metrics"], "get": ["get"], "get-skip": ["get", "skip-cpuset"],
          "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"],
+         "events": ["events"], "events-last": ["events", "-n", "2"],
          "plan": ["plan", "--add", "6:node0", "--remove", "web1"], "plan-nothing": ["plan"]}
-WIDE = ("list", "metrics", "get")  # what has no line to break
+WIDE = ("list", "metrics", "get", "events", "events-last")  # what has no line to break
 for vm_name in ("web1", "db1", "legacy", "tuned", "big", "appliance", "hidden"):
     VERBS["explain-" + vm_name] = ["explain", vm_name]
 
@@ -625,6 +630,52 @@ def plan_questions():
         check_failed(fake.says("plan", "--add", "4:node9"), 1, "paused")
     with Fake("observed") as fake:
         check("only observes" in fake.says("plan")[1], "not said that the daemon only observes")
+
+
+class Follower:
+    """vasctl events -f while it lives, its lines as they come."""
+
+    def __init__(self, fake, *words):
+        self.process = subprocess.Popen([VASCTL, "events", "-f", *words], env=environment(fake.socket, {}),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def lines(self, n):
+        return [self.process.stdout.readline() for _ in range(n)]
+
+    def end(self):
+        """(exit code, the rest of stdout, stderr)"""
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out, err
+
+
+@case
+def events_are_followed():
+    with Fake() as fake:
+        all_lines = fake.says("events")[1].splitlines(True)
+        follower, other = Follower(fake), Follower(fake, "-n", "1", "--json")
+        equal(follower.lines(10), all_lines[-10:], "the last ten")
+        equal(json.loads(other.lines(1)[0])["kind"], "paused", "the last one")
+        other.process.send_signal(signal.SIGINT)
+        equal(other.end(), (-signal.SIGINT, "", ""), "Ctrl-C")
+    equal(follower.end(), (1, "", "vasctl: the daemon has ended\n"), "when the daemon ends")
+    with Fake(mood="busy") as fake:
+        follower = Follower(fake, "-n", "1", "--json")
+        sequences = [json.loads(line)["sequence"] for line in follower.lines(20)]
+        equal(sequences, list(range(sequences[0], sequences[0] + 20)), "numbers")
+        follower.process.kill()
+        follower.end()
+
+
+@case
+def events_that_are_lost():
+    with Fake(mood="busy") as fake:
+        first = fake.says("events")[1].splitlines()[0]
+        check(first.startswith("(lost ") and first.endswith(" events)"), first)
+        follower = Follower(fake, "-n", "1000000", "--json")
+        lost, event = map(json.loads, follower.lines(2))
+        equal(event["sequence"], lost["lost"] + 1, "the first that is left")
+        follower.process.kill()
+        follower.end()
 
 
 @case

@@ -80,6 +80,7 @@ static void observe_vm(const ModelVm *model_vm, Snapshot *ret) {
         memcpy(vm->uuid, model_vm->uuid, sizeof(vm->uuid));
         vm->pid = model_vm->pid;
         vm->start_ticks = (uint64_t)model_vm->pid;
+        vm->sight = model_vm->pid ? SIGHT_OK : SIGHT_STARTING;
         vm->range_named = model_vm->range_named;
         vm->guest_threads = 1;
         vm->first_vcpu = ret->n_vcpus;
@@ -88,7 +89,7 @@ static void observe_vm(const ModelVm *model_vm, Snapshot *ret) {
                 const ModelThread *thread = &model_vm->thread[i];
                 ret->vcpu[ret->n_vcpus++] = (Vcpu){.vm = (uint16_t)ret->n_vms,
                                                    .number = (uint16_t)i,
-                                                   .tid = thread->tid,
+                                                   .tid = model_vm->pid ? thread->tid : 0,
                                                    .start_ticks = (uint64_t)thread->tid,
                                                    .range = pool_intern(&ret->pool, &thread->range),
                                                    .cpuset = pool_intern(&ret->pool, &thread->cpuset),

@@ -21,7 +21,7 @@ typedef struct ModelThread {
 typedef struct ModelVm {
         char name[32];
         char uuid[VM_UUID_SIZE];
-        int pid;
+        int pid; /* 0: libvirt has not finished starting it */
         bool listed;      /* libvirt knows it */
         bool range_named;
         unsigned n_vcpus;

@@ -84,6 +84,32 @@ def check_verb(lab):
           "all is well")
 
 
+@case("events: a VM's life as sentences, followed while it is lived")
+def events(lab):
+    lab.daemon.start()
+    with subprocess.Popen([lab.daemon.ctl, "events", "-f", "--json"], stdout=subprocess.PIPE, text=True) as follower:
+        try:
+            equal(json.loads(follower.stdout.readline())["kind"], "started", "the first event")
+            vm = lab.vm("a", vcpus=1).start()
+            wait_until(vm.is_placed, SOON)
+            said(lab, "pause")
+            said(lab, "resume")
+            said(lab, "set", "layout", "pack")
+            vm.destroy()
+            seen = []
+            while not seen or seen[-1]["kind"] != "went":
+                seen.append(json.loads(follower.stdout.readline()))
+        finally:
+            follower.kill()
+    kinds = [event["kind"] for event in seen if event["kind"] not in ("libvirt", "verdict")]
+    equal(kinds, ["came", "moved", "paused", "resumed", "settings", "went"], "kinds")
+    equal({event["name"] for event in seen if event["vm"]}, {vm.name}, "VMs")
+    code, out, err = said(lab, "events")
+    equal((code, err), (0, ""), "answer")
+    for part in (vm.name + ": came with 1 vCPU", "placement.layout = pack, was auto (run time)", "connected to libvirt"):
+        check(part in out, "%r is not in %r", part, out)
+
+
 @case("query affinity of a placed VM: one line of JSON that agrees with /proc")
 def query(lab):
     vm = placed(lab, vcpus=2)
