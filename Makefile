@@ -12,6 +12,8 @@
 #   make check-packages  the packages in a fresh system: a minute (root)
 #   make analyze   clang-tidy and cppcheck: minutes
 #   make coverage  how much of the code the tests run: minutes (root)
+#   make sanitize  the tests under ASan, UBSan, TSan and valgrind: half an hour (root)
+#   make fuzz      random input for every parser: FUZZ_SECONDS (180) for each
 #   make install   PREFIX=/usr DESTDIR=...
 #   make deb       a Debian package, into build/packages; make rpm: an RPM
 #
@@ -27,7 +29,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench soak install deb rpm check-packages analyze coverage lint clean check-clang
+.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench soak install deb rpm check-packages analyze coverage sanitize fuzz lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -93,6 +95,15 @@ coverage:
 	@tools/deps.sh coverage
 	@tools/coverage $(BUILD)-coverage
 
+# One after the other, also where one finds something.
+sanitize:
+	@tools/deps.sh sanitize
+	@bad=0; for c in address thread valgrind; do tools/sanitize $$c $(BUILD)-$$c || bad=1; done; exit $$bad
+
+fuzz:
+	@tools/deps.sh sanitize
+	@tools/fuzz $(BUILD)-fuzz
+
 # A copy of the source is built, by the distribution's own tools.
 deb rpm:
 	@tools/package $@ $(BUILD)/packages
@@ -108,4 +119,4 @@ lint:
 	@tools/lint
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-coverage
+	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-coverage $(BUILD)-address $(BUILD)-thread $(BUILD)-valgrind $(BUILD)-fuzz

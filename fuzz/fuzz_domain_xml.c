@@ -3,33 +3,24 @@
 /*
  * Whatever bytes libvirt might hand over as a domain's XML: no crash, and what is
  * understood keeps to its limits.
- *
- *     CC=clang meson setup build-fuzz -Dfuzz=true -Db_lundef=false
- *     ninja -C build-fuzz fuzz/fuzz_domain_xml
- *     build-fuzz/fuzz/fuzz_domain_xml -dict=fuzz/domain_xml.dict fuzz/corpus/domain_xml
  */
 
-#include <assert.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include "platform/domain_xml.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void check(const VmFact *fact) {
-        assert(fact->name && strlen(fact->uuid) == VM_UUID_SIZE - 1);
-        assert(fact->over_limit == (fact->n_vcpus == 0) && fact->n_vcpus <= VM_VCPUS_MAX);
-        assert(fact->guest_threads > 0 && fact->n_ranges == 0);
+        must(fact->name && strlen(fact->uuid) == VM_UUID_SIZE - 1);
+        must(fact->over_limit == (fact->n_vcpus == 0) && fact->n_vcpus <= VM_VCPUS_MAX);
+        must(fact->guest_threads > 0 && fact->n_ranges == 0);
         for (unsigned i = 0; i < fact->n_vcpus; i++) {
-                assert(fact->vcpu[i].number < CPUS_MAX);
-                assert(i == 0 || fact->vcpu[i - 1].number < fact->vcpu[i].number);
+                must(fact->vcpu[i].number < CPUS_MAX);
+                must(i == 0 || fact->vcpu[i - 1].number < fact->vcpu[i].number);
         }
         for (unsigned i = 0; i < fact->n_devices; i++)
-                assert(memchr(fact->device[i], '\0', sizeof(fact->device[i])));
-        assert(fact->wish.fault < WISH_FAULTS);
-        assert(fact->wish.fault == WISH_FINE || fact->wish.fault > WISH_BAD_LAST ||
+                must(memchr(fact->device[i], '\0', sizeof(fact->device[i])));
+        must(fact->wish.fault < WISH_FAULTS);
+        must(fact->wish.fault == WISH_FINE || fact->wish.fault > WISH_BAD_LAST ||
                (!fact->wish.has_manage && !fact->wish.has_layout && !fact->wish.has_sched));
 }
 
@@ -38,12 +29,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         VmFact *fact = NULL, *copy;
 
         if (domain_xml_parse((const char *)data, size, &fact, why) != 0) {
-                assert(!fact);
+                must(!fact);
                 return 0;
         }
         check(fact);
         copy = vm_fact_copy(fact);
-        assert(!copy || vm_fact_equal(fact, copy));
+        must(!copy || vm_fact_equal(fact, copy));
         vm_fact_free(copy);
         vm_fact_free(fact);
         return 0;

@@ -3,25 +3,11 @@
 /*
  * The same bytes as a call and as a reply. What is taken must have the members
  * that the reader relies on, and must survive being packed and read again.
- *
- *     CC=clang meson setup build-fuzz -Dfuzz=true -Db_lundef=false
- *     ninja -C build-fuzz fuzz/fuzz_varlink
- *     build-fuzz/fuzz/fuzz_varlink fuzz/corpus/varlink
  */
 
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include "wire/varlink.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool true_) {
-        if (!true_)
-                abort();
-}
 
 static void try_call(const char *text, size_t length) {
         VarlinkCall call, again;

@@ -12,7 +12,8 @@
 #
 # tools/deps.sh packages: also what packages are built and judged with;
 # tools/deps.sh lint: also the checkers of `make lint` and
-# `make analyze`; tools/deps.sh coverage: also what `make coverage` uses.
+# `make analyze`; tools/deps.sh coverage: also what `make coverage` uses;
+# tools/deps.sh sanitize: also what `make sanitize` and `make fuzz` use.
 set -eu
 
 with=${1:-}
@@ -34,6 +35,7 @@ apt_packages() {
 	packages) echo debhelper dpkg-dev lintian rpm rpmlint debootstrap ;;
 	lint) echo clang-format clang-tidy cppcheck shellcheck ;;
 	coverage) echo gcovr ;;
+	sanitize) echo clang valgrind ;;
 	esac
 }
 
@@ -77,6 +79,7 @@ dnf_packages() {
 	packages) echo rpm-build rpmlint ;;
 	lint) echo clang-tools-extra cppcheck ShellCheck/shellcheck ;;
 	coverage) echo gcovr ;;
+	sanitize) echo clang valgrind ;;
 	esac
 }
 

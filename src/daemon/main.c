@@ -12,6 +12,7 @@
 #include "daemon/server.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/utf8.h"
 
 enum { EXIT_USAGE = 2 };
 

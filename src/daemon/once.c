@@ -16,6 +16,7 @@
 #include "platform/link.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/utf8.h"
 #include "wire/names.h"
 
 enum { LINK_TIMEOUT_MS = 15000, RECOVER_TIMEOUT_MS = 1500, POLL_MS = 100 };

@@ -23,18 +23,6 @@ void log_set_program(const char *name) {
         settings.program = name;
 }
 
-void text_disarm(char *text) {
-        while (*text) {
-                uint32_t c;
-                size_t length = utf8_decode(text, &c);
-                bool harmless = length > 0 && !character_commands(c) && !character_deceives(c);
-
-                for (size_t i = 0; i < (length ? length : 1); i++, text++)
-                        if (!harmless)
-                                *text = '?';
-        }
-}
-
 void log_line(int level, const char *format, ...) {
         char line[LINE_MAX_BYTES];
         va_list args;

@@ -15,10 +15,6 @@ void log_set_level(int level);
 /* How log lines begin on a terminal, e.g. "vas-daemon". Not copied. */
 void log_set_program(const char *name);
 
-/* Replaces control characters, which could forge a second line or drive a
- * terminal, by '?'. */
-void text_disarm(char *text);
-
 __attribute__((format(printf, 2, 3))) void log_line(int level, const char *format, ...);
 
 #define log_error(...) log_line(LOG_ERR, __VA_ARGS__)

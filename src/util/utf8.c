@@ -43,3 +43,15 @@ bool character_deceives(uint32_t c) {
 bool character_commands(uint32_t c) {
         return c < 0x20 || (c >= 0x7f && c < 0xa0);
 }
+
+void text_disarm(char *text) {
+        while (*text) {
+                uint32_t c;
+                size_t length = utf8_decode(text, &c);
+                bool harmless = length > 0 && !character_commands(c) && !character_deceives(c);
+
+                for (size_t i = 0; i < (length ? length : 1); i++, text++)
+                        if (!harmless)
+                                *text = '?';
+        }
+}

@@ -18,3 +18,7 @@ bool character_deceives(uint32_t c);
 
 /* Whether a terminal takes it as a command, in its 7-bit or its 8-bit form. */
 bool character_commands(uint32_t c);
+
+/* Replaces what commands or deceives, and bytes that are no UTF-8, by '?': no text
+ * can forge a second line or drive a terminal. */
+void text_disarm(char *text);
