@@ -24,6 +24,7 @@ typedef struct Verb Verb;
 typedef struct Ctl {
         const Verb *verb;
         const char *socket, *default_socket; /* the former wins; NULL: not given */
+        const char *root;       /* where a directory of files stands in for the host, in tests; "" */
         bool json;
         bool terminal;  /* stdout is one */
         bool colour;
@@ -57,6 +58,7 @@ int run_explain(Ctl *ctl, int argc, char **argv);
 int run_get(Ctl *ctl, int argc, char **argv);
 int run_list(Ctl *ctl, int argc, char **argv);
 int run_map(Ctl *ctl, int argc, char **argv);
+int run_measure(Ctl *ctl, int argc, char **argv);
 int run_metrics(Ctl *ctl, int argc, char **argv);
 int run_opt_reassign(Ctl *ctl, int argc, char **argv);
 int run_opt_recover(Ctl *ctl, int argc, char **argv);

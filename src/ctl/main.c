@@ -14,9 +14,10 @@ enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 40 };
 
 static void ctl_init(Ctl *ctl) {
         const char *socket = getenv("VAS_SOCKET"), *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+        const char *root = getenv("VAS_ROOT");
         struct winsize size;
 
-        *ctl = (Ctl){.socket = NULL, .width = WIDTH_DEFAULT, .terminal = isatty(STDOUT_FILENO)};
+        *ctl = (Ctl){.root = root ? root : "", .width = WIDTH_DEFAULT, .terminal = isatty(STDOUT_FILENO)};
         ctl->default_socket = socket && *socket ? socket : VAS_SOCKET_DEFAULT;
         if (ctl->terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col > 0)
                 ctl->width = size.ws_col < WIDTH_MIN ? WIDTH_MIN : size.ws_col;

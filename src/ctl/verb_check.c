@@ -72,14 +72,7 @@ static void add_version(json_t *checks, const json_t *answer) {
                           "the daemon is of version %s, vasctl of " VAS_VERSION, version);
 }
 
-/* Where a directory of files stands in for the host, in tests. */
-static const char *root(void) {
-        const char *root = getenv("VAS_ROOT");
-
-        return root ? root : "";
-}
-
-static json_t *check_without(const Answer *answer) {
+static json_t *check_without(const Ctl *ctl, const Answer *answer) {
         AUTO_FREE Settings *settings = malloc(sizeof(*settings));
         json_t *checks = json_array();
         Outside outside;
@@ -87,7 +80,7 @@ static json_t *check_without(const Answer *answer) {
         if (!settings || !checks)
                 return checks;
         settings_defaults(settings);
-        outside_read(root(), settings->admin_group, &outside);
+        outside_read(ctl->root, settings->admin_group, &outside);
         check_add(checks, CHECK_PROBLEM, "daemon",
                   "systemctl start vas-daemon; 'journalctl -u vas-daemon' says why it ended", "%s",
                   answer->why ? answer->why : "not running");
@@ -124,7 +117,7 @@ int run_check(Ctl *ctl, int argc, char **argv) {
         daemon_call(ctl, "Check", NULL, &answer);
         checks = json_object_get(answer.parameters, "checks");
         if (answer.status == EXIT_NO_DAEMON) {
-                checks = check_without(&answer);
+                checks = check_without(ctl, &answer);
                 print_checks(ctl, checks);
                 json_decref(checks);
                 status = EXIT_NO_DAEMON;

@@ -41,6 +41,15 @@ const Verb verbs[] = {
          "                  one object a line\n"
          "  -n, --last N    only the last N",
          true, run_events},
+        {NULL, "measure", "[SECONDS]", "where vCPUs really ran, and how long they waited",
+         "For 10 seconds, or so many; ^C ends it earlier. Reads /proc, for at most 2 % of a\n"
+         "CPU; whoever bound the threads. RAN: CPU time of all its vCPUs. NODES, CLUSTERS:\n"
+         "on how many they ran; in brackets the fewest that the VM's range allows. OUTSIDE:\n"
+         "the share of that time outside the clusters that the daemon has for it, or would\n"
+         "have if it acted. WAITED: of the time in which they were ready to run, the share\n"
+         "in which they had no CPU.\n"
+         "  --before FILE   what \"measure --json\" printed earlier: before > now",
+         true, run_measure},
         {NULL, "metrics", "[--openmetrics]", "the figures of metrics-file, for Prometheus",
          "In Prometheus' text format, as node_exporter's textfile collector reads it.\n"
          "  --openmetrics   in OpenMetrics 1.0, with units",

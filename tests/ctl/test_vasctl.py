@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(HERE, "golden")
@@ -280,6 +281,8 @@ def usage_errors_need_no_daemon():
                   ["opt", "bogus"], ["status", "x"], ["list", "--bogus"], ["show"], ["show", ""], ["show", "a", "b"],
                   ["explain"], ["reassign"], ["reassign", "--dry-run=yes", "all"], ["pause", "--json"], ["--bogus"],
                   ["check", "x"], ["check", "--bogus"], ["metrics", "x"], ["metrics", "--bogus"], ["metrics", "--openmetrics=1"],
+                  ["measure", "0"], ["measure", "3601"], ["measure", "1.5"], ["measure", "-1"], ["measure", "1", "2"],
+                  ["measure", "x\033"],
                   ["events", "x"], ["events", "-n"], ["events", "-n", "x"], ["events", "--last=-1"],
                   ["events", "-n", "1000001"], ["events", "-f=1"], ["events", "-n", "99999999999999999999"],
                   ["plan", "x"], ["plan", "--add"], ["plan", "--add", "0"], ["plan", "--add", "513"],
@@ -306,7 +309,8 @@ def values_that_look_like_options():
 def no_daemon():
     for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
                   ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
-                  ["metrics"], ["events"], ["events", "-f"], ["plan"], ["pause"], ["resume"], ["reassign", "all"], ["get"], ["set", "smt", "true"]):
+                  ["metrics"], ["measure"], ["events"], ["events", "-f"], ["plan"], ["pause"], ["resume"], ["reassign", "all"],
+                  ["get"], ["set", "smt", "true"]):
         check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
     with tempfile.TemporaryDirectory() as directory:
         import socket as sockets
@@ -352,7 +356,7 @@ def helps():
         equal(run(*words), run("--help"), words)
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
-    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["check"], ["metrics"], ["events"], ["plan"],
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["check"], ["measure"], ["metrics"], ["events"], ["plan"],
                   ["pause"], ["resume"], ["reassign"],
                   ["recover"], ["get"], ["set"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
         for option in ("-h", "--help"):
@@ -594,6 +598,94 @@ def check_without_a_daemon():
         equal({one["name"] for one in checks if one["state"] != "ok"},
               {"daemon", "libvirt", "proc", "run-delay", "cpus", "admins"}, "what is wrong")
         check("'chcpu -e 2-3'" in run("check", VAS_ROOT=bad)[1], "the offline CPUs are not named")
+
+
+# --- measure ---
+
+
+class Threads:
+    """Files of /proc of vCPU threads that do what they are told."""
+
+    def __init__(self, root, *threads):
+        self.paths = {thread: os.path.join(root, "proc/%d/task/%d" % thread) for thread in threads}
+        self.done = {thread: [10**9, 10**9, 0] for thread in threads}
+        for thread, path in self.paths.items():
+            os.makedirs(path)
+            self.ran(thread, self.done[thread][2], 0, 0)
+
+    def ran(self, thread, cpu, ms, waited_ms):
+        """It ran for ms on a CPU, after having waited. The CPU is written first: it is read last."""
+        done = self.done[thread]
+        done[:] = [done[0] + ms * 10**6, done[1] + waited_ms * 10**6, cpu]
+        stat = "%d (CPU 0/KVM) S %s %5d 0 0\n" % (thread[1], " ".join(["7"] * 35), cpu)
+        for name, text in (("stat", stat), ("schedstat", "%20d %20d 5\n" % (done[0], done[1]))):
+            fd = os.open(os.path.join(self.paths[thread], name), os.O_WRONLY | os.O_CREAT, 0o644)
+            os.pwrite(fd, text.encode(), 0)  # in place: whoever has it open sees it
+            os.close(fd)
+
+
+def measured(fake, *words, **env):
+    """vasctl measure 2, while web1 runs on two nodes, and db1 where it should."""
+    with tempfile.TemporaryDirectory() as root:
+        web1, db1 = (1000, 1010), (2000, 2012)
+        threads = Threads(root, web1, (1000, 1011), db1)
+        child = subprocess.Popen([VASCTL, "measure", "2", *words], env=environment(fake.socket, {"VAS_ROOT": root, **env}),
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(0.5)
+        threads.ran(web1, 9, 250, 50)
+        threads.ran(db1, 4, 100, 0)
+        time.sleep(0.8)
+        threads.ran(web1, 0, 750, 0)
+        out, err = child.communicate(timeout=20)
+        return child.returncode, out.decode(), err.decode()
+
+
+def masked(text):
+    """Without what depends on the machine's speed."""
+    text = re.sub(r"[0-9.]+ s, [0-9]+ looks at (\d+) vCPUs, which took [0-9.]+ %", r"N s, N looks at \1 vCPUs, which took N %", text)
+    return re.sub(r'"(seconds|passes|cpu_percent)": [0-9.]+', r'"\1": 0', text)
+
+
+@case
+def measure_where_vcpus_ran():
+    with Fake() as fake, tempfile.TemporaryDirectory() as directory:
+        code, out, err = measured(fake)
+        equal((code, err), (0, ""), "answer")
+        check(harmless(out), "not clean:\n%s" % out)
+        golden("measure.txt", masked(out))
+        code, out, err = measured(fake, "--json")
+        equal((code, err), (0, ""), "answer")
+        golden("measure.json", masked(out))
+        before = os.path.join(directory, "before.json")
+        with open(before, "w", encoding="utf-8") as f:
+            f.write(out.replace('"permille": 250', '"permille": 0').replace('"outside_permille": 250', '"outside_permille": 999'))
+        golden("measure-before.txt", masked(measured(fake, "--before", before)[1]))
+    with Fake("observed") as fake:
+        check("changes nothing now" in fake.says("measure", "1", VAS_ROOT="/nonexistent")[1], "not said that it only observes")
+    with Fake("empty") as fake:
+        equal(fake.says("measure"), (0, "There are no running VMs.\n", ""), "no VM")
+
+
+@case
+def measure_on_a_terminal():
+    with Fake() as fake:
+        words = ["measure", "1"]
+        code, out, err = run_on_terminal(*words, socket=fake.socket, VAS_ROOT="/nonexistent")
+        equal((code, err), (0, ""), words)
+        golden("measure.tty", masked(out.replace("\033", "^[")))
+        plain = run_on_terminal(*words, socket=fake.socket, VAS_ROOT="/nonexistent", NO_COLOR="1")[1]
+        check(harmless(plain) and max(map(len, plain.splitlines())) <= 80, "too wide, or not clean")
+
+
+@case
+def measure_against_what_is_no_measurement():
+    with tempfile.TemporaryDirectory() as directory:
+        bad = os.path.join(directory, "bad.json")
+        for text in ("", "{", "[]", '{"vms": 1}', '{"vms": [], "vms": []}'):
+            with open(bad, "w", encoding="ascii") as f:
+                f.write(text)
+            check_failed(run("measure", "--before", bad), 2, "bad.json")
+    check_failed(run("measure", "--before", "/nonexistent/x"), 2, "No such file")
 
 
 @case

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 
-from lab import case, check, cpu_list, equal, main, wait_until
+from lab import SPIN, case, check, cpu_list, equal, main, wait_until
 
 SOON = 1.0
 FAILED = "Failed to execute command.\n"
@@ -108,6 +108,20 @@ def events(lab):
     equal((code, err), (0, ""), "answer")
     for part in (vm.name + ": came with 1 vCPU", "placement.layout = pack, was auto (run time)", "connected to libvirt"):
         check(part in out, "%r is not in %r", part, out)
+
+
+@case("measure: a vCPU that spins runs on its own CPU's cluster, all the time")
+def measure_verb(lab):
+    lab.daemon.start()
+    vm = lab.vm("a", vcpus=1, boot=SPIN).start(paused=False)
+    wait_until(vm.is_placed, SOON)
+    code, out, err = said(lab, "measure", "2", "--json")
+    equal((code, err), (0, ""), "answer")
+    found = json.loads(out)
+    mine = found["vms"][0]
+    check(found["passes"] > 2 and found["cpu_percent"] <= 2.5, "passes and what they cost: %s", found)
+    equal((mine["name"], mine["measured"], len(mine["clusters"]), mine["outside_permille"]), (vm.name, 1, 1, 0), "where it ran")
+    check(mine["ran_ms"] > 100, "it has hardly run: %s", mine)
 
 
 @case("query affinity of a placed VM: one line of JSON that agrees with /proc")
