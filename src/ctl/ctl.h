@@ -28,7 +28,8 @@ typedef struct Ctl {
         bool json;
         bool terminal;  /* stdout is one */
         bool colour;
-        unsigned width; /* columns to fill at most */
+        bool moves_cursor; /* the terminal understands how to */
+        unsigned width, height; /* columns and lines to fill at most */
 } Ctl;
 
 struct Verb {
@@ -72,6 +73,10 @@ int run_set(Ctl *ctl, int argc, char **argv);
 int run_set_config(Ctl *ctl, int argc, char **argv);
 int run_show(Ctl *ctl, int argc, char **argv);
 int run_status(Ctl *ctl, int argc, char **argv);
+int run_top(Ctl *ctl, int argc, char **argv);
+
+/* Looks at the terminal's size again. */
+void ctl_measure(Ctl *ctl);
 
 void help_print(void);
 void help_print_verb(const Verb *verb);
@@ -150,6 +155,10 @@ void print_wrapped(const Ctl *ctl, const char *first, const char *clean);
 /* Any text, cleaned, to stdout. */
 void print_clean(const char *text);
 
+enum { LABEL_WIDTH = 10 };
+void print_label(const Ctl *ctl, const char *text);
+void print_bar(const Ctl *ctl, long long part, long long whole);
+
 /* The moves of a plan, but for those of a VM that does not exist yet; would: they
  * are not made. Returns how many there are; prints nothing for none. */
 size_t print_plan_moves(const json_t *moves, bool would);
@@ -162,6 +171,8 @@ const char *get_string(const json_t *object, const char *key);
 long long get_number(const json_t *object, const char *key);
 double get_real(const json_t *object, const char *key);
 bool get_bool(const json_t *object, const char *key);
+/* Milliseconds for which the vCPU's thread was ready and had to wait; -1: not known. */
+double run_delay_ms(const json_t *vm, const json_t *vcpu);
 /* "0-3,8" of an array of numbers, newly allocated. */
 char *get_list(const json_t *object, const char *key);
 
@@ -194,5 +205,17 @@ typedef struct Table {
 void table_title(Table *table, const char *title, bool right);
 /* Cells of a row are added from left to right; the text need not be clean. */
 void table_add(Table *table, Colour colour, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A run delay in milliseconds; negative: "-". */
+void table_add_delay(Table *table, double ms);
 void table_print(const Ctl *ctl, const Table *table);
 void table_done(Table *table);
+
+/* --- a screen of its own --- */
+
+/* Takes the terminal; false: there is none, or none to draw on. */
+bool screen_begin(const Ctl *ctl);
+void screen_end(void);
+void screen_clear(void);
+/* Shows what was printed and waits so long for a key. Returns it; 0: none came, or
+ * the screen has another size now. */
+int screen_wait(int ms);

@@ -10,19 +10,31 @@
 
 #include "ctl/ctl.h"
 
-enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 40 };
+enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 40, HEIGHT_DEFAULT = 24 };
+
+void ctl_measure(Ctl *ctl) {
+        struct winsize size;
+
+        if (!ctl->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+                return;
+        if (size.ws_col > 0)
+                ctl->width = size.ws_col < WIDTH_MIN ? WIDTH_MIN : size.ws_col;
+        if (size.ws_row > 0)
+                ctl->height = size.ws_row;
+}
 
 static void ctl_init(Ctl *ctl) {
         const char *socket = getenv("VAS_SOCKET"), *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
         const char *root = getenv("VAS_ROOT");
-        struct winsize size;
 
-        *ctl = (Ctl){.root = root ? root : "", .width = WIDTH_DEFAULT, .terminal = isatty(STDOUT_FILENO)};
+        *ctl = (Ctl){.root = root ? root : "",
+                     .width = WIDTH_DEFAULT,
+                     .height = HEIGHT_DEFAULT,
+                     .terminal = isatty(STDOUT_FILENO)};
         ctl->default_socket = socket && *socket ? socket : VAS_SOCKET_DEFAULT;
-        if (ctl->terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col > 0)
-                ctl->width = size.ws_col < WIDTH_MIN ? WIDTH_MIN : size.ws_col;
-        ctl->colour =
-                ctl->terminal && !(no_colour && *no_colour) && term && *term && strcmp(term, "dumb") != 0;
+        ctl->moves_cursor = ctl->terminal && term && *term && strcmp(term, "dumb") != 0;
+        ctl->colour = ctl->moves_cursor && !(no_colour && *no_colour);
+        ctl_measure(ctl);
 }
 
 /* Whether one of the words asks for help, before a "--". */

@@ -58,8 +58,8 @@ static void print_event(const Ctl *ctl, const json_t *event) {
 
 static void print_lost(const Ctl *ctl, long long lost) {
         if (lost > 0)
-                printf("%s(lost %lld event%s)%s\n", colour_start(ctl, COLOUR_WARN), lost, lost == 1 ? "" : "s",
-                       colour_end(ctl, COLOUR_WARN));
+                printf("%s(lost %lld event%s)%s\n", colour_start(ctl, COLOUR_WARN), lost,
+                       lost == 1 ? "" : "s", colour_end(ctl, COLOUR_WARN));
 }
 
 static void print_events(const Ctl *ctl, const json_t *reply) {

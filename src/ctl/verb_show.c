@@ -1,42 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * One VM and its vCPUs. The run delay is read here from /proc when the daemon
- * does not send it: the file is world-readable, and who may not see it sees "-".
- */
+/* One VM and its vCPUs. */
 
 #include <string.h>
 
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
-
-/* Milliseconds for which the thread was ready and had to wait; -1: not known. */
-static double run_delay_ms(const json_t *vm, const json_t *vcpu) {
-        const json_t *sent = json_object_get(vcpu, "run_delay_ms");
-        AUTO_FCLOSE FILE *f = NULL;
-        unsigned long long ran, waited;
-        char path[96];
-
-        if (json_is_number(sent))
-                return json_number_value(sent);
-        if (get_number(vcpu, "thread") <= 0)
-                return -1;
-        snprintf(path, sizeof(path), "/proc/%lld/task/%lld/schedstat", get_number(vm, "pid"),
-                 get_number(vcpu, "thread"));
-        f = fopen(path, "re");
-        if (!f || fscanf(f, "%llu %llu", &ran, &waited) != 2)
-                return -1;
-        return (double)waited / 1e6;
-}
-
-static void add_delay(Table *table, double ms) {
-        if (ms < 0)
-                table_add(table, COLOUR_NONE, "-");
-        else if (ms < 10000)
-                table_add(table, COLOUR_NONE, "%.0f ms", ms);
-        else
-                table_add(table, COLOUR_NONE, "%.0f s", ms / 1000);
-}
 
 static const char *or_dash(const char *text) {
         return *text ? text : "-";
@@ -50,7 +19,7 @@ static void add_vcpu(Table *table, const json_t *vm, const json_t *vcpu) {
         table_add(table, COLOUR_NONE, thread > 0 ? "%lld" : "-", thread);
         table_add(table, COLOUR_NONE, cpu >= 0 ? "%lld" : "-", cpu);
         table_add(table, strcmp(state, "placed") == 0 ? COLOUR_GOOD : COLOUR_NONE, "%s", state);
-        add_delay(table, run_delay_ms(vm, vcpu));
+        table_add_delay(table, run_delay_ms(vm, vcpu));
         table_add(table, COLOUR_NONE, "%s", or_dash(get_string(vcpu, "mask")));
         table_add(table, COLOUR_NONE, "%s", or_dash(get_string(vcpu, "allowed")));
 }

@@ -8,12 +8,6 @@
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
 
-enum { BAR_WIDTH = 20, LABEL_WIDTH = 10 };
-
-static void label(const Ctl *ctl, const char *text) {
-        printf("%s%-*s%s", colour_start(ctl, COLOUR_BOLD), LABEL_WIDTH, text, colour_end(ctl, COLOUR_BOLD));
-}
-
 static const char *plural(long long n) {
         return n == 1 ? "" : "s";
 }
@@ -35,7 +29,7 @@ static void print_daemon(const Ctl *ctl, const json_t *status) {
         bool acting = strcmp(get_string(status, "mode"), "act") == 0, paused = get_bool(status, "paused");
         Colour colour = acting && !paused ? COLOUR_GOOD : COLOUR_WARN;
 
-        label(ctl, "Daemon");
+        print_label(ctl, "Daemon");
         printf("%s%s%s, version ", colour_start(ctl, colour),
                paused   ? "paused (pins stay)"
                : acting ? "acting"
@@ -52,7 +46,7 @@ static void print_libvirt(const Ctl *ctl, const json_t *libvirt) {
         bool up = strcmp(state, "up") == 0;
         Colour colour = up ? COLOUR_GOOD : COLOUR_BAD;
 
-        label(ctl, "libvirt");
+        print_label(ctl, "libvirt");
         printf("%s", colour_start(ctl, colour));
         print_clean(state);
         printf("%s for ", colour_end(ctl, colour));
@@ -79,7 +73,7 @@ static void print_libvirt(const Ctl *ctl, const json_t *libvirt) {
 static void print_policy(const Ctl *ctl, const json_t *status) {
         const char *skip = get_string(status, "skip_cpuset");
 
-        label(ctl, "Policy");
+        print_label(ctl, "Policy");
         print_clean(get_string(status, "policy"));
         printf(", smt ");
         print_clean(get_string(status, "smt"));
@@ -101,7 +95,7 @@ static void print_dynamic(const Ctl *ctl, const json_t *dynamic) {
         AUTO_FREE char *why = text_clean(get_string(dynamic, "backend_why"));
         long long vcpus = get_number(dynamic, "vcpus");
 
-        label(ctl, "Dynamic");
+        print_label(ctl, "Dynamic");
         print_clean(backend);
         printf(", %lld vCPU%s", vcpus, plural(vcpus));
         if (strcmp(backend, "emulated") == 0)
@@ -119,7 +113,7 @@ static void print_tlbi(const Ctl *ctl, const json_t *status) {
 
         if (!limited && !get_bool(status, "kunpeng"))
                 return;
-        label(ctl, "TLBI");
+        print_label(ctl, "TLBI");
         if (limited)
                 printf("limited to a VM's CPUs (kvm-arm.dvmbm_enabled=1), which changed %lld time%s\n",
                        changes, plural(changes));
@@ -159,7 +153,7 @@ static void print_vms(const Ctl *ctl, const json_t *status) {
         long long vms = get_number(status, "vms"), vcpus = get_number(status, "vcpus");
         int column;
 
-        label(ctl, "VMs");
+        print_label(ctl, "VMs");
         column = printf("%lld with %lld vCPU%s", vms, vcpus, plural(vcpus));
         print_verdicts(ctl, json_object_get(status, "verdicts"), LABEL_WIDTH + (unsigned)column);
         putchar('\n');
@@ -169,7 +163,7 @@ static void print_spans(const Ctl *ctl, const json_t *status) {
         const json_t *score = json_object_get(status, "score");
         long long shared_cores = get_number(score, "shared_cores");
 
-        label(ctl, "Spread");
+        print_label(ctl, "Spread");
         printf("clusters over all VMs %lld, at least %lld; nodes %lld, at least %lld", get_number(status, "clusters_used"),
                get_number(status, "clusters_needed"), get_number(status, "nodes_used"),
                get_number(status, "nodes_needed"));
@@ -178,27 +172,15 @@ static void print_spans(const Ctl *ctl, const json_t *status) {
         putchar('\n');
 }
 
-static void print_bar(const Ctl *ctl, long long part, long long whole) {
-        long long filled = whole > 0 ? (part * BAR_WIDTH + whole - 1) / whole : 0;
-
-        printf("%s", colour_start(ctl, COLOUR_GOOD));
-        for (long long i = 0; i < BAR_WIDTH; i++) {
-                if (i == filled)
-                        printf("%s%s", colour_end(ctl, COLOUR_GOOD), colour_start(ctl, COLOUR_DIM));
-                putchar(i < filled ? '#' : '.');
-        }
-        printf("%s", colour_end(ctl, COLOUR_DIM));
-}
-
 static void print_host(const Ctl *ctl, const json_t *status) {
         long long cpus = get_number(status, "host_cpus"), owned = get_number(status, "owned_cpus"),
                   clusters = get_number(status, "host_clusters"), nodes = get_number(status, "host_nodes");
 
-        label(ctl, "Host");
+        print_label(ctl, "Host");
         printf("%lld CPU%s, %lld cluster%s (", cpus, plural(cpus), clusters, plural(clusters));
         print_clean(get_string(status, "cluster_level"));
         printf("), %lld node%s\n", nodes, plural(nodes));
-        label(ctl, "Owned");
+        print_label(ctl, "Owned");
         print_bar(ctl, owned, cpus);
         printf(" %lld of %lld CPUs (%lld %%)\n", owned, cpus, cpus > 0 ? owned * 100 / cpus : 0);
 }
@@ -207,7 +189,7 @@ static void print_moves(const Ctl *ctl, const json_t *status) {
         long long failed = get_number(status, "writes_failed"), drift = get_number(status, "drift_repaired"),
                   rounds = get_number(status, "rounds");
 
-        label(ctl, "Moves");
+        print_label(ctl, "Moves");
         printf("%lld done, %lld wanted; %.1f credits in the bucket", get_number(status, "moves_done"),
                get_number(status, "moves_wanted"), get_real(status, "credits"));
         if (drift > 0)
@@ -216,7 +198,7 @@ static void print_moves(const Ctl *ctl, const json_t *status) {
                 printf("; %s%lld write%s refused%s", colour_start(ctl, COLOUR_BAD), failed, plural(failed),
                        colour_end(ctl, COLOUR_BAD));
         putchar('\n');
-        label(ctl, "Rounds");
+        print_label(ctl, "Rounds");
         printf("%lld, %lld with moves; the last took %lld us\n", rounds,
                get_number(status, "rounds_with_moves"), get_number(status, "last_round_us"));
 }
@@ -247,7 +229,7 @@ static void print_status(const Ctl *ctl, const json_t *status) {
                 print_host(ctl, status);
                 print_moves(ctl, status);
         } else { /* zeros would claim knowledge that it does not have */
-                label(ctl, "VMs");
+                print_label(ctl, "VMs");
                 puts("unknown: the daemon has not seen them yet");
         }
         print_warnings(ctl, status);

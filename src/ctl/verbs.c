@@ -32,6 +32,12 @@ const Verb verbs[] = {
          "  %  isolated by the kernel     !  claimed by two vCPUs\n"
          "[...] is a cluster; where cores have several threads, each core stands apart.",
          true, run_map},
+        {NULL, "top", "[-d SECONDS]", "live: who waits for a CPU, moves, occupancy",
+         "Drawn anew every 2 s until q or Ctrl-C; off a terminal, one screen. WAITING: vCPUs\n"
+         "that were ready and not running for more than 1 % of the time since the screen\n"
+         "before; TIME: for how much of it, mean of the VM's vCPUs; DELAY: how long in all.\n"
+         "  -d, --delay SECONDS   between two screens, 0.1 to 3600",
+         true, run_top},
         {NULL, "explain", "VM", "why a VM is where it is, and what would help", "VM is a name or a UUID.",
          true, run_explain},
         {NULL, "events", "[-f] [-n N]", "what was decided, when and why",

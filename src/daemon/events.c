@@ -12,12 +12,12 @@
 #include "daemon/view.h"
 
 static const char *const kind_names[EVENT_KINDS] = {
-        [EVENT_STARTED] = "started",     [EVENT_CAME] = "came",           [EVENT_WENT] = "went",
-        [EVENT_MOVED] = "moved",         [EVENT_VERDICT] = "verdict",     [EVENT_RANGE] = "range",
-        [EVENT_REPAIRED] = "repaired",   [EVENT_CONTESTED] = "contested", [EVENT_WRITE_FAILED] = "write_failed",
-        [EVENT_REASSIGN] = "reassign",   [EVENT_CPUS] = "cpus",           [EVENT_SETTINGS] = "settings",
-        [EVENT_LIBVIRT] = "libvirt",     [EVENT_TROUBLE] = "trouble",     [EVENT_PAUSED] = "paused",
-        [EVENT_RESUMED] = "resumed",     [EVENT_RECOVERED] = "recovered",
+        [EVENT_STARTED] = "started",   [EVENT_CAME] = "came",           [EVENT_WENT] = "went",
+        [EVENT_MOVED] = "moved",       [EVENT_VERDICT] = "verdict",     [EVENT_RANGE] = "range",
+        [EVENT_REPAIRED] = "repaired", [EVENT_CONTESTED] = "contested", [EVENT_WRITE_FAILED] = "write_failed",
+        [EVENT_REASSIGN] = "reassign", [EVENT_CPUS] = "cpus",           [EVENT_SETTINGS] = "settings",
+        [EVENT_LIBVIRT] = "libvirt",   [EVENT_TROUBLE] = "trouble",     [EVENT_PAUSED] = "paused",
+        [EVENT_RESUMED] = "resumed",   [EVENT_RECOVERED] = "recovered",
 };
 
 const char *event_kind_name(EventKind kind) {
@@ -81,8 +81,8 @@ uint64_t events_from(const Events *events, uint64_t since, uint64_t *ret_lost) {
 static json_t *view_event(const Event *event, uint64_t sequence) {
         return json_pack("{s:I, s:I, s:s, s:o, s:s, s:o, s:o}", "sequence", (json_int_t)sequence, "time_us",
                          (json_int_t)event->time_us, "kind", event_kind_name(event->kind), "round",
-                         event->round ? json_integer((json_int_t)event->round) : json_null(), "vm", event->uuid,
-                         "name", view_text(event->name), "text", view_text(event->text));
+                         event->round ? json_integer((json_int_t)event->round) : json_null(), "vm",
+                         event->uuid, "name", view_text(event->name), "text", view_text(event->text));
 }
 
 json_t *view_events(const Events *events, uint64_t from, uint64_t most, uint64_t lost) {

@@ -18,18 +18,18 @@ enum { EVENTS_MAX = 4096, EVENT_TEXT_SIZE = 256 };
 
 typedef enum EventKind {
         EVENT_STARTED,
-        EVENT_CAME,         /* a VM is seen for the first time */
+        EVENT_CAME, /* a VM is seen for the first time */
         EVENT_WENT,
         EVENT_MOVED,
-        EVENT_VERDICT,      /* of a VM, or its reason, is another one */
-        EVENT_RANGE,        /* where a VM may run was changed */
-        EVENT_REPAIRED,     /* masks of ours that somebody changed were put back */
-        EVENT_CONTESTED,    /* somebody keeps changing them: we back off */
+        EVENT_VERDICT, /* of a VM, or its reason, is another one */
+        EVENT_RANGE, /* where a VM may run was changed */
+        EVENT_REPAIRED, /* masks of ours that somebody changed were put back */
+        EVENT_CONTESTED, /* somebody keeps changing them: we back off */
         EVENT_WRITE_FAILED,
-        EVENT_REASSIGN,     /* somebody asked for one */
-        EVENT_CPUS,         /* came online or went offline */
+        EVENT_REASSIGN, /* somebody asked for one */
+        EVENT_CPUS, /* came online or went offline */
         EVENT_SETTINGS,
-        EVENT_LIBVIRT,      /* the link is lost or back */
+        EVENT_LIBVIRT, /* the link is lost or back */
         EVENT_TROUBLE,
         EVENT_PAUSED,
         EVENT_RESUMED,
@@ -38,8 +38,8 @@ typedef enum EventKind {
 } EventKind;
 
 typedef struct Event {
-        int64_t time_us;         /* since 1970 */
-        uint64_t round;          /* 0: not of a round */
+        int64_t time_us; /* since 1970 */
+        uint64_t round; /* 0: not of a round */
         EventKind kind;
         char uuid[VM_UUID_SIZE]; /* "": not of a VM */
         char name[VM_NAME_SIZE];
@@ -47,8 +47,8 @@ typedef struct Event {
 } Event;
 
 typedef struct Events {
-        uint64_t next;          /* number of the event to come; the first has 1 */
-        sd_event_source *wake;  /* enabled, once, by each event; NULL: nobody waits. Borrowed */
+        uint64_t next; /* number of the event to come; the first has 1 */
+        sd_event_source *wake; /* enabled, once, by each event; NULL: nobody waits. Borrowed */
         Event event[EVENTS_MAX];
 } Events;
 

@@ -13,7 +13,7 @@ enum {
 typedef struct Follower {
         ControlCall *call;
         uint64_t next; /* number of the first event that it has not been sent */
-        bool greeted;  /* has had a reply */
+        bool greeted; /* has had a reply */
 } Follower;
 
 struct Followers {

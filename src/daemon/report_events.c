@@ -65,16 +65,17 @@ static void verdict_text(const Rounds *rounds, uint32_t v, const Said *said, cha
         if (spans)
                 snprintf(span, sizeof(span), " on %u cluster%s (minimum %u)", verdict->clusters,
                          verdict->clusters == 1 ? "" : "s", verdict->min_clusters);
-        snprintf(ret, EVENT_TEXT_SIZE, "%s%s%s%s%s%s%s%.60s", verdict_name(verdict->kind), span, was ? ", was " : "",
-                 was ? verdict_name(said->kind) : "", reason ? ": " : "", reason ? reason_text(verdict->reason) : "",
-                 blocked ? "; in the way: " : "", blocked ? rounds->snapshot->vm[verdict->blocker].name : "");
+        snprintf(ret, EVENT_TEXT_SIZE, "%s%s%s%s%s%s%s%.60s", verdict_name(verdict->kind), span,
+                 was ? ", was " : "", was ? verdict_name(said->kind) : "", reason ? ": " : "",
+                 reason ? reason_text(verdict->reason) : "", blocked ? "; in the way: " : "",
+                 blocked ? rounds->snapshot->vm[verdict->blocker].name : "");
 }
 
 void report_count_moves(Report *report, const Rounds *rounds) {
         const Plan *plan = rounds->plan;
 
         memset(report->moved, 0, sizeof(report->moved));
-        for (uint32_t m = 0; rounds->acting && m < plan->n_moves; m++) {
+        for (uint32_t m = 0; m < plan->n_moves; m++) {
                 const Vcpu *vcpu = &rounds->snapshot->vcpu[plan->move[m].vcpu];
 
                 if (vcpu->mask == plan->move[m].mask)
@@ -141,8 +142,8 @@ static void came_event(const Report *report, const Rounds *rounds, uint32_t v) {
 
         verdict_text(rounds, v, NULL, text);
         events_add(report->events, EVENT_CAME, rounds->counters.rounds, vm, "%s with %u vCPU%s: %s",
-                   report->seen ? "came" : "was there at the first look,", vm->n_vcpus, vm->n_vcpus == 1 ? "" : "s",
-                   text);
+                   report->seen ? "came" : "was there at the first look,", vm->n_vcpus,
+                   vm->n_vcpus == 1 ? "" : "s", text);
 }
 
 void report_vm_events(const Report *report, const Rounds *rounds, uint32_t v, const Said *said) {

@@ -17,9 +17,9 @@ typedef struct Said {
         VerdictReason reason;
         WishFault fault;
         uint64_t ranges; /* a hash of its vCPUs' ranges, by vCPU */
-        CpuSet range;    /* all of them together */
-        uint16_t next;   /* in its bucket, plus 1; 0: it is the last */
-        bool here;       /* is in this round, too */
+        CpuSet range; /* all of them together */
+        uint16_t next; /* in its bucket, plus 1; 0: it is the last */
+        bool here; /* is in this round, too */
 } Said;
 
 struct Report {
@@ -27,9 +27,9 @@ struct Report {
         uint32_t n;
         Said said[VMS_MAX];
         uint16_t bucket[REPORT_BUCKETS]; /* by UUID: an index of said, plus 1 */
-        bool seen;          /* said is of a round, if only of no VM */
+        bool seen; /* said is of a round, if only of no VM */
         uint32_t moved[VMS_MAX][MOVE_KINDS]; /* of this round */
-        CpuSet online;      /* as the last round had it */
+        CpuSet online; /* as the last round had it */
         char trouble[256];
         char line[REPORT_LINE_MAX];
         size_t used;

@@ -186,19 +186,21 @@ static json_t *checks_of(const Fake *fake) {
                          view_check(&input));
 }
 
-/* A VM with a run delay for each vCPU: else vasctl looks in this machine's /proc. */
-static json_t *vm_of(const View *view, uint32_t vm, bool detail) {
+/* A VM with a run delay for each vCPU: else vasctl looks in this machine's /proc.
+ * more: by so much vCPU 1 has waited longer. */
+static json_t *vm_of(const View *view, uint32_t vm, bool detail, json_int_t more) {
         json_t *json = view_vm(view, vm, detail), *vcpu;
         size_t i;
 
         json_array_foreach (json_object_get(json, "vcpu"), i, vcpu)
-                json_object_set_new(vcpu, "run_delay_ms", json_integer(7000 * (json_int_t)i));
+                json_object_set_new(vcpu, "run_delay_ms", json_integer(7000 * (json_int_t)i + (i == 1 ? more : 0)));
         return json;
 }
 
 static void answer_list(const Fake *fake, ControlCall *call, const char *scope, bool detail) {
         const View *view = &fake->scene->view;
         int vm = strcmp(scope, "all") == 0 ? -1 : view_find_vm(view, scope);
+        json_int_t more = mood_is(fake, "busy") ? (json_int_t)fake->events->next : 0;
         json_t *vms = json_array();
 
         if (vm < 0 && strcmp(scope, "all") != 0) {
@@ -208,7 +210,7 @@ static void answer_list(const Fake *fake, ControlCall *call, const char *scope, 
         }
         for (uint32_t i = 0; i < view->snapshot->n_vms; i++)
                 if (vm < 0 || (uint32_t)vm == i)
-                        json_array_append_new(vms, vm_of(view, i, detail));
+                        json_array_append_new(vms, vm_of(view, i, detail, more));
         control_reply(call, json_pack("{so}", "vms", vms));
 }
 

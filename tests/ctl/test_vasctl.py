@@ -6,6 +6,7 @@ test_vasctl.py VASCTL FAKE_DAEMON [--update]: longer answers are compared with
 the files in golden/; --update writes them anew.
 """
 
+import fcntl
 import json
 import os
 import pty
@@ -13,9 +14,11 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -283,7 +286,8 @@ def usage_errors_need_no_daemon():
                   ["check", "x"], ["check", "--bogus"], ["metrics", "x"], ["metrics", "--bogus"], ["metrics", "--openmetrics=1"],
                   ["measure", "0"], ["measure", "3601"], ["measure", "1.5"], ["measure", "-1"], ["measure", "1", "2"],
                   ["measure", "x\033"],
-                  ["events", "x"], ["events", "-n"], ["events", "-n", "x"], ["events", "--last=-1"],
+                  ["top", "x"], ["top", "-d"], ["top", "-d", "x"], ["top", "-d", "0"], ["top", "--delay=1s"],
+                  ["top", "-d", "nan"], ["top", "-d", "3601"], ["events", "x"], ["events", "-n"], ["events", "-n", "x"], ["events", "--last=-1"],
                   ["events", "-n", "1000001"], ["events", "-f=1"], ["events", "-n", "99999999999999999999"],
                   ["plan", "x"], ["plan", "--add"], ["plan", "--add", "0"], ["plan", "--add", "513"],
                   ["plan", "--add", "+4"], ["plan", "--add", "4x"], ["plan", "--add", "4:"],
@@ -309,7 +313,7 @@ def values_that_look_like_options():
 def no_daemon():
     for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
                   ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
-                  ["metrics"], ["measure"], ["events"], ["events", "-f"], ["plan"], ["pause"], ["resume"], ["reassign", "all"],
+                  ["metrics"], ["measure"], ["top"], ["events"], ["events", "-f"], ["plan"], ["pause"], ["resume"], ["reassign", "all"],
                   ["get"], ["set", "smt", "true"]):
         check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
     with tempfile.TemporaryDirectory() as directory:
@@ -356,7 +360,7 @@ def helps():
         equal(run(*words), run("--help"), words)
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
-    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["check"], ["measure"], ["metrics"], ["events"], ["plan"],
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["top"], ["check"], ["measure"], ["metrics"], ["events"], ["plan"],
                   ["pause"], ["resume"], ["reassign"],
                   ["recover"], ["get"], ["set"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
         for option in ("-h", "--help"):
@@ -378,9 +382,9 @@ def version():
 VERBS = {"status": ["status"], "list": ["list"], "map": ["map"], "show-db1": ["show", "db1"],
          "metrics": ["metrics"], "get": ["get"], "get-skip": ["get", "skip-cpuset"],
          "show-big": ["show", "big"], "reassign": ["reassign", "all"], "dry-run": ["reassign", "all", "--dry-run"],
-         "events": ["events"], "events-last": ["events", "-n", "2"],
+         "top": ["top"], "events": ["events"], "events-last": ["events", "-n", "2"],
          "plan": ["plan", "--add", "6:node0", "--remove", "web1"], "plan-nothing": ["plan"]}
-WIDE = ("list", "metrics", "get", "events", "events-last")  # what has no line to break
+WIDE = ("list", "top", "metrics", "get", "events", "events-last")  # what has no line to break
 for vm_name in ("web1", "db1", "legacy", "tuned", "big", "appliance", "hidden"):
     VERBS["explain-" + vm_name] = ["explain", vm_name]
 
@@ -838,6 +842,116 @@ def on_a_terminal():
             equal(run_on_terminal(*words, socket=fake.socket, TERM="dumb"), plain, "a dumb terminal")
         equal(run_on_terminal("list", socket=fake.socket, NO_COLOR=""), run_on_terminal("list", socket=fake.socket),
               "an empty NO_COLOR")
+
+
+class Live:
+    """vasctl on a terminal that is its own, with a keyboard."""
+
+    def __init__(self, fake, *words, rows=24, **env):
+        self.fd, end = pty.openpty()
+        self.resize(rows)
+        self.before = termios.tcgetattr(end)
+        self.text = ""
+        self.process = subprocess.Popen([VASCTL, *words], env=environment(fake.socket, env), stdin=end, stdout=end,
+                                        stderr=end, start_new_session=True,
+                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        self.end = end
+
+    def resize(self, rows, columns=80):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read_until(self, condition, what):
+        deadline = time.monotonic() + 20
+        while not condition(self.text):
+            if not select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise Wrong("%s: not within 20 s in %r" % (what, self.text))
+            self.text += os.read(self.fd, 65536).decode()
+
+    def screens(self):
+        """What was drawn, each a list of lines without colours; the last may be unfinished."""
+        return [re.sub(r"\033\[[0-9;]*m", "", screen).replace("\r", "").split("\n")
+                for screen in self.text.split("\033[H\033[2J")[1:]]
+
+    def key(self, key):
+        os.write(self.fd, key)
+
+    def ended(self):
+        """Its exit code; the terminal is as it was."""
+        self.read_until(lambda text: text.endswith("\033[?7h\033[?25h\033[?1049l"), "the screen is given back")
+        code = self.process.wait(20)
+        equal(termios.tcgetattr(self.end), self.before, "the terminal's modes")
+        check(self.text.startswith("\033[?1049h\033[?25l\033[?7l"), "the screen is taken: %r" % self.text[:40])
+        equal(self.text.count("\033[?1049h"), self.text.count("\033[?1049l"), "screens taken and given back")
+        os.close(self.end)
+        os.close(self.fd)
+        return code
+
+
+@case
+def top_is_drawn_anew():
+    with Fake(mood="busy") as fake:
+        live = Live(fake, "top", "-d", "0.2")
+        live.read_until(lambda text: text.count("\033[2J") == 4, "screens")
+        first, second = live.screens()[0], live.screens()[2]
+        rows = {line.split()[0]: line.split() for line in second[7:] if line}
+        equal([line.split()[2:4] for line in first[7:8]], [["-", "-"]], "on the first screen nothing is known yet")
+        equal(rows["legacy"][2], "1", "waiting vCPUs")
+        check(0.5 < float(rows["legacy"][3]) < 10, "half of some 50 ms a second: %r" % rows["legacy"])
+        equal(rows["appliance"][2:4], ["0", "0.0"], "nobody waits")
+        check(second[7].split()[0] in ("legacy", "hidden"), "who waits most does not come first: %r" % second[7])
+        live.key(b"q")
+        equal(live.ended(), 0, "q")
+
+
+@case
+def top_fits_the_terminal():
+    with Fake("large") as fake:
+        live = Live(fake, "top", "-d", "3600", NO_COLOR="1")
+        live.read_until(lambda text: "more" in text, "the first screen")
+        equal(len(live.screens()[0]), 24, "lines")
+        live.resize(10)
+        live.read_until(lambda text: text.count(" more") == 2, "the second screen")
+        equal(len(live.screens()[1]), 10, "lines")
+        check(max(map(len, live.screens()[1])) <= 80, "wider than 80 columns")
+        check("\033[3" not in live.text and "\033[1m" not in live.text, "colour in spite of NO_COLOR")
+        live.key(b"\x03")
+        equal(live.ended(), -signal.SIGINT, "Ctrl-C")
+
+
+@case
+def top_leaves_out_no_more_names_than_it_must():
+    with Fake() as fake:
+        for rows, left_out in ((15, True), (16, False)):
+            live = Live(fake, "top", "-d", "3600", rows=rows)
+            live.read_until(lambda text: ("more" if left_out else "tuned") in text, "the screen")
+            live.key(b"q")
+            equal(live.ended(), 0, "q")
+            screen = live.text.split("\033[?7h")[0]
+            equal((screen.count("\n"), "and 1 more" in screen), (14 if left_out else 15, left_out), "%d lines" % rows)
+
+
+@case
+def top_is_put_aside_and_killed():
+    with Fake() as fake:
+        live = Live(fake, "top", "-d", "3600")
+        live.read_until(lambda text: "tuned" in text, "the first screen")
+        live.process.send_signal(signal.SIGTSTP)
+        live.read_until(lambda text: text.endswith("\033[?1049l"), "the screen is given back")
+        equal(termios.tcgetattr(live.end), live.before, "the terminal's modes while it is stopped")
+        live.process.send_signal(signal.SIGCONT)
+        live.read_until(lambda text: text.count("tuned") == 2, "it is drawn again")
+        live.process.send_signal(signal.SIGTERM)
+        equal(live.ended(), -signal.SIGTERM, "SIGTERM")
+
+
+@case
+def top_outlives_the_daemon():
+    with Fake() as fake:
+        live = Live(fake, "top", "-d", "0.1")
+        live.read_until(lambda text: "tuned" in text, "the first screen")
+    live.read_until(lambda text: "vas-daemon is not running" in text, "the trouble")
+    live.key(b"Q")
+    equal(live.ended(), 0, "Q")
 
 
 @case

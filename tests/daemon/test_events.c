@@ -27,7 +27,8 @@ typedef struct Bench {
         Followers *followers;
 } Bench;
 
-static void on_call(void *userdata, ControlCall *call, const char *method, json_t *parameters, const Peer *peer) {
+static void on_call(void *userdata, ControlCall *call, const char *method, json_t *parameters,
+                    const Peer *peer) {
         Bench *bench = userdata;
         uint64_t since = (uint64_t)json_integer_value(json_object_get(parameters, "since"));
 
@@ -95,8 +96,8 @@ static int ask(Bench *bench, const char *message) {
 static int follow(Bench *bench, unsigned since) {
         char message[128];
 
-        snprintf(message, sizeof(message), "{\"method\":\"t.x.Follow\",\"parameters\":{\"since\":%u},\"more\":true}",
-                 since);
+        snprintf(message, sizeof(message),
+                 "{\"method\":\"t.x.Follow\",\"parameters\":{\"since\":%u},\"more\":true}", since);
         return ask(bench, message);
 }
 

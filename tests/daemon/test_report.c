@@ -41,8 +41,8 @@ static int setup(void **state) {
         settings_defaults(&bench->settings);
         snprintf(bench->state_path, sizeof(bench->state_path), "/tmp/test-report-%d", (int)getpid());
         assert_int_equal(state_new(&bench->state), 0);
-        assert_int_equal(rounds_new(model_door(bench->model), &bench->settings, bench->state, bench->state_path,
-                                    &bench->rounds),
+        assert_int_equal(rounds_new(model_door(bench->model), &bench->settings, bench->state,
+                                    bench->state_path, &bench->rounds),
                          0);
         assert_int_equal(events_new(&bench->events), 0);
         assert_int_equal(report_new(bench->events, &bench->report), 0);
@@ -92,7 +92,8 @@ static void vms_come_move_and_go(void **state) {
         ModelVm *a = model_start(bench->model, "a", 2, 0, 7);
 
         round_of(bench, true);
-        expect(bench, EVENT_CAME, "a", "was there at the first look, with 2 vCPUs: PLACED on 1 cluster (minimum 1)");
+        expect(bench, EVENT_CAME, "a",
+               "was there at the first look, with 2 vCPUs: PLACED on 1 cluster (minimum 1)");
         expect(bench, EVENT_MOVED, "a", "vCPUs moved: 2 to CPUs of their own; now on CPUs 4-5");
         expect_no_more(bench);
         round_of(bench, true);
@@ -161,7 +162,8 @@ static void a_refused_write_moves_nothing(void **state) {
         bench->model->n_next = 1;
         round_of(bench, true);
         expect(bench, EVENT_CAME, "a",
-               "was there at the first look, with 1 vCPU: UNPLACEABLE: the kernel refused the last change of its CPU masks");
+               "was there at the first look, with 1 vCPU: UNPLACEABLE: the kernel refused the last change of "
+               "its CPU masks");
         expect_no_more(bench);
         round_of(bench, true);
         expect(bench, EVENT_VERDICT, "a", "PLACED on 1 cluster (minimum 1), was UNPLACEABLE");

@@ -124,6 +124,19 @@ def measure_verb(lab):
     check(mine["ran_ms"] > 100, "it has hardly run: %s", mine)
 
 
+@case("top off a terminal: one screen, with the run delay that the kernel counts")
+def top(lab):
+    vm = placed(lab, vcpus=2)
+    code, out, err = said(lab, "top", "--json")
+    equal((code, err), (0, ""), "answer")
+    found = json.loads(out)
+    equal((found["status"]["vms"], [one["name"] for one in found["vms"]]), (1, [vm.name]), "VMs")
+    for vcpu in found["vms"][0]["vcpu"]:
+        waited = int(read("/proc/%d/task/%d/schedstat" % (vm.pid, vcpu["thread"])).split()[1]) / 1e6
+        check(0 <= vcpu["run_delay_ms"] <= waited, "run delay %s of at most %s", vcpu["run_delay_ms"], waited)
+    check(vm.name in said(lab, "top")[1], "the screen does not name the VM")
+
+
 @case("query affinity of a placed VM: one line of JSON that agrees with /proc")
 def query(lab):
     vm = placed(lab, vcpus=2)
