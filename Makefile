@@ -10,6 +10,7 @@
 #   make demo-vhost      the same for the eye
 #   make soak      200 real VMs, churned for SOAK_MINUTES (30): what the daemon costs (root)
 #   make check-packages  the packages in a fresh system: a minute (root)
+#   make faults    each call of our own code that can fail does so, and a kill at each: some minutes
 #   make analyze   clang-tidy and cppcheck: minutes
 #   make coverage  how much of the code the tests run: minutes (root)
 #   make sanitize  the tests under ASan, UBSan, TSan and valgrind: half an hour (root)
@@ -29,7 +30,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench soak install deb rpm check-packages analyze coverage sanitize fuzz lint clean check-clang
+.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench soak faults install deb rpm check-packages analyze coverage sanitize fuzz lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -78,6 +79,10 @@ bench: all
 
 soak: all
 	@$(PYTHON) tests/real/soak.py --build $(BUILD)
+
+# Every call that can fail, fails once; killed before and after each.
+faults: all
+	@tools/run-tests $(BUILD) --suite faults
 
 install:
 	@[ -e $(BUILD)/build.ninja ] || $(MESON) setup $(BUILD) --prefix=$(PREFIX)

@@ -427,6 +427,10 @@ static int server_open_state(Server *server) {
         if (r < 0)
                 return r;
         r = state_load(server->state, server->paths.state, boot_id, why);
+        if (r < 0 && r != -EBADMSG) { /* it may be whole, and is not to be replaced by less */
+                log_error("can not read %s: %s", server->paths.state, strerror(-r));
+                return r;
+        }
         if (r < 0)
                 log_error("%s is not used: %s; threads that were bound before are left alone", server->paths.state,
                           why[0] ? why : strerror(-r));

@@ -176,7 +176,11 @@ int settings_read_file(Settings *settings, const char *path, char ret_why[SETTIN
         if (!text)
                 return -ENOMEM;
         size_t length = fread(text, 1, FILE_BYTES_MAX + 1, file);
-        if (ferror(file) || length > FILE_BYTES_MAX || memchr(text, '\0', length)) {
+        if (ferror(file)) {
+                snprintf(ret_why, SETTINGS_WHY_SIZE, "%.200s: it can not be read", path);
+                return -EIO;
+        }
+        if (length > FILE_BYTES_MAX || memchr(text, '\0', length)) {
                 snprintf(ret_why, SETTINGS_WHY_SIZE, "%.200s: not a text file of at most %d bytes", path,
                          FILE_BYTES_MAX);
                 return -EINVAL;
@@ -201,8 +205,13 @@ static int settings_read_drop_ins(Settings *settings, const char *path, char ret
                 return -ENOMEM;
         }
         int n = scandir(directory, &entries, is_conf, alphasort);
-        if (n < 0)
-                return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+        if (n < 0 && (errno == ENOENT || errno == ENOTDIR))
+                return 0;
+        if (n < 0) {
+                int error = errno;
+                snprintf(ret_why, SETTINGS_WHY_SIZE, "%.200s: %s", directory, strerror(error));
+                return -error;
+        }
         for (int i = 0; i < n; i++) {
                 AUTO_FREE char *file = NULL;
                 if (r >= 0 && asprintf(&file, "%s/%s", directory, entries[i]->d_name) < 0) {

@@ -273,6 +273,8 @@ int state_load(State *state, const char *path, const char *boot_id, char ret_why
         }
         json = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
         if (!json) {
+                if (json_error_code(&error) == json_error_out_of_memory)
+                        return -ENOMEM;
                 snprintf(ret_why, 256, "line %d: %.200s", error.line, error.text);
                 return -EBADMSG;
         }

@@ -163,10 +163,10 @@ bool affinity_widen_stranger(int32_t tid, const CpuSet *written, Stranger *ret) 
 static WriteStatus write_and_look(RealHost *host, const ThreadRef *thread, int task_fd, const CpuSet *mask,
                                   CpuSet *ret_mask) {
         CpuSet found;
-        int written, read, check;
+        int written, read, check = task_lives(task_fd);
 
-        if (!task_is_alive(task_fd))
-                return WRITE_STALE;
+        if (check < 0)
+                return status_of(check);
         written = mask_set(thread->tid, mask);
         read = mask_get(thread->tid, &found);
         check = thread_check(thread, task_fd);
@@ -177,10 +177,10 @@ static WriteStatus write_and_look(RealHost *host, const ThreadRef *thread, int t
         }
         if (read == 0)
                 *ret_mask = found;
-        if (check < 0 || read < 0)
-                return status_of(check < 0 ? check : read);
         if (written < 0)
                 return status_of(written);
+        if (check < 0 || read < 0)
+                return WRITE_RETRY; /* written, whatever kept us from looking */
         return cpuset_equal(&found, mask) ? WRITE_OK : WRITE_REFUSED;
 }
 
@@ -203,8 +203,10 @@ int affinity_read_checked(RealHost *host, const ThreadRef *thread, CpuSet *ret) 
 
         if (r == 0)
                 r = affinity_read(host, thread->tid, task_fd, &mask);
-        if (r < 0 || !task_is_alive(task_fd))
-                return -ESRCH;
+        if (r == 0)
+                r = task_lives(task_fd);
+        if (r < 0)
+                return r;
         *ret = mask;
         return 0;
 }

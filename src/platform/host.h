@@ -72,7 +72,8 @@ typedef struct HostOps {
         /* Checks the thread, writes, reads back, checks again. *ret_mask is the
          * mask found afterwards (untouched when STALE). */
         WriteStatus (*write_mask)(void *self, const ThreadRef *thread, const CpuSet *mask, CpuSet *ret_mask);
-        /* The thread's mask now. 0, or -ESRCH when it is not that vCPU (any more). */
+        /* The thread's mask now. 0; -ESRCH when it is not that vCPU (any more); or
+         * another -errno when that can not be told. */
         int (*read_mask)(void *self, const ThreadRef *thread, CpuSet *ret);
         int64_t (*now_ns)(void *self);
         /* The threads to sample from now on; none ends the sampling. 0 or -errno. */

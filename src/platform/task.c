@@ -70,8 +70,10 @@ int task_stat_read(int task_fd, TaskStat *ret) {
         return r < 0 ? r : task_stat_parse(text, ret);
 }
 
-bool task_is_alive(int task_fd) {
-        return faccessat(task_fd, "stat", F_OK, 0) == 0;
+int task_lives(int task_fd) {
+        if (faccessat(task_fd, "stat", F_OK, 0) == 0)
+                return 0;
+        return errno == ENOENT ? -ESRCH : -errno;
 }
 
 int task_status_field(int task_fd, const char *key, char *ret, unsigned size) {

@@ -28,8 +28,9 @@ int task_stat_parse(const char *text, TaskStat *ret);
 /* 0; -ESRCH: it has gone; or another -errno. */
 int task_stat_read(int task_fd, TaskStat *ret);
 
-/* Whether it still lives: much cheaper than reading its stat. */
-bool task_is_alive(int task_fd);
+/* Whether it still lives: much cheaper than reading its stat. 0; -ESRCH: it has
+ * gone; or another -errno when that can not be told. */
+int task_lives(int task_fd);
 
 /* The number after "Cpus_allowed_list:" and the like in its status file is for
  * fixtures and rare paths. 0; -ENOENT: no such line; or another -errno. */

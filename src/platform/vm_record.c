@@ -126,8 +126,9 @@ static int read_mask(RealHost *host, int32_t tid, int task_fd, SetId *ret) {
 
         if (r < 0)
                 return r;
-        if (!task_is_alive(task_fd))
-                return -ESRCH;
+        r = task_lives(task_fd);
+        if (r < 0)
+                return r;
         *ret = intern(host, &mask);
         return 0;
 }
@@ -138,7 +139,7 @@ static int read_cpuset(RealHost *host, int task_fd, SetId *ret) {
         int r = file_read_at(task_fd, "cgroup", membership, sizeof(membership));
 
         if (r == -ENOENT) /* a kernel without control groups */
-                return task_is_alive(task_fd) ? 0 : -ESRCH;
+                return task_lives(task_fd);
         if (r >= 0)
                 r = cgroup_effective_cpus(&host->cgroups, host->root_fd, membership, &cpus);
         if (r == 0)
@@ -371,7 +372,7 @@ static bool vcpu_holds(RealHost *host, const SeenVcpu *vcpu, const VmFact *fact)
 
         return vcpu->fd >= 0 && known && fact->vcpu[vcpu->fact].number == vcpu->number &&
                affinity_read(host, vcpu->tid, vcpu->fd, &mask) == 0 && cpuset_equal(&mask, known) &&
-               task_is_alive(vcpu->fd);
+               task_lives(vcpu->fd) == 0;
 }
 
 bool vm_record_holds(RealHost *host, VmRecord *record, const VmFact *fact) {
