@@ -55,7 +55,7 @@ static const Load loads[] = {
         {"dynamic, 8,000 vCPUs on 4,096 CPUs", 16, 32, 8, SCHED_DYNAMIC, 8000},
 };
 
-static void die(const char *what) {
+static _Noreturn void die(const char *what) {
         fprintf(stderr, "bench_load: %s\n", what);
         exit(1);
 }
