@@ -9,6 +9,8 @@
  *             [-accel kvm|tcg] [-iothreads N] [-workers N] [-spin]
  *             [-pidfile FILE] [-stdin] [-keep] [-append ANYTHING]
  *
+ * With FAKE_QEMU_LENIENT in the environment, words that it does not know are
+ * passed over, so that it can have the command line of a real QEMU.
  * -first: number of the first vCPU. -spin: vCPUs burn CPU, else they sleep.
  * The pid file appears once all threads have their names. With -stdin it obeys
  * lines, answers each with a line, and exits at their end:
@@ -153,6 +155,7 @@ typedef struct Options {
 /* Takes the option at argv[0]; returns how many arguments it was. */
 static int take_option(Options *o, char **argv) {
         const char *name = argv[0], *value = argv[1];
+        bool lenient = getenv("FAKE_QEMU_LENIENT");
 
         if (strcmp(name, "-spin") == 0)
                 return o->spin = true;
@@ -160,6 +163,8 @@ static int take_option(Options *o, char **argv) {
                 return o->obey = true;
         if (strcmp(name, "-keep") == 0)
                 return o->keep = true;
+        if (!value && lenient)
+                return 1;
         if (!value)
                 die("an option lacks its value");
         if (strcmp(name, "-smp") == 0)
@@ -174,8 +179,11 @@ static int take_option(Options *o, char **argv) {
                 o->accel = strcmp(value, "tcg") == 0 ? "TCG" : "KVM";
         else if (strcmp(name, "-pidfile") == 0)
                 o->pid_file = value;
-        else if (strcmp(name, "-name") != 0 && strcmp(name, "-uuid") != 0 && strcmp(name, "-append") != 0)
+        else if (strcmp(name, "-name") != 0 && strcmp(name, "-uuid") != 0 && strcmp(name, "-append") != 0) {
+                if (lenient)
+                        return 1;
                 die("unknown option");
+        }
         return 2;
 }
 
