@@ -13,7 +13,8 @@
 # tools/deps.sh packages: also what packages are built and judged with;
 # tools/deps.sh lint: also the checkers of `make lint` and
 # `make analyze`; tools/deps.sh coverage: also what `make coverage` uses;
-# tools/deps.sh sanitize: also what `make sanitize` and `make fuzz` use.
+# tools/deps.sh sanitize: also what `make sanitize` and `make fuzz` use;
+# tools/deps.sh browser: also a browser, in which the test of `vasctl report` looks.
 set -eu
 
 with=${1:-}
@@ -36,6 +37,7 @@ apt_packages() {
 	lint) echo clang-format clang-tidy cppcheck shellcheck ;;
 	coverage) echo gcovr ;;
 	sanitize) echo clang valgrind ;;
+	browser) echo chromium fonts-dejavu-core ;;
 	esac
 }
 

@@ -68,6 +68,7 @@ int run_plan(Ctl *ctl, int argc, char **argv);
 int run_query_affinity(Ctl *ctl, int argc, char **argv);
 int run_reassign(Ctl *ctl, int argc, char **argv);
 int run_recover(Ctl *ctl, int argc, char **argv);
+int run_report(Ctl *ctl, int argc, char **argv);
 int run_resume(Ctl *ctl, int argc, char **argv);
 int run_set(Ctl *ctl, int argc, char **argv);
 int run_set_config(Ctl *ctl, int argc, char **argv);

@@ -24,6 +24,8 @@
 
 #define SECOND_NS UINT64_C(1000000000)
 
+enum { SPARE_FILES = 16 };
+
 typedef struct Look {
         uint64_t ran_ns, waited_ns;
         int cpu;
@@ -138,20 +140,34 @@ static bool pass(Measure *measure) {
         return true;
 }
 
-/* Where descriptors run out, files are opened for each look: dearer, no worse. */
-static void begin(Measure *measure) {
+/* So many threads' files can stay open. */
+static size_t files_to_keep(void) {
         struct rlimit limit;
 
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return 0;
+        if (limit.rlim_cur < limit.rlim_max) {
+                rlim_t soft = limit.rlim_cur;
+
                 limit.rlim_cur = limit.rlim_max;
-                (void)setrlimit(RLIMIT_NOFILE, &limit);
+                if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                        limit.rlim_cur = soft;
         }
+        return limit.rlim_cur > SPARE_FILES ? (size_t)(limit.rlim_cur - SPARE_FILES) / 2 : 0;
+}
+
+/* Where descriptors run out, files are opened for each look: dearer, no worse. */
+static void begin(Measure *measure) {
+        size_t kept = files_to_keep();
+
         for (size_t i = 0; i < measure->n_threads; i++) {
                 MeasuredThread *thread = &measure->thread[i];
                 Look first;
 
-                thread->stat_fd = open_file(measure, thread, "stat");
-                thread->schedstat_fd = open_file(measure, thread, "schedstat");
+                if (i < kept) {
+                        thread->stat_fd = open_file(measure, thread, "stat");
+                        thread->schedstat_fd = open_file(measure, thread, "schedstat");
+                }
                 thread->lost = !look(measure, thread, &first);
                 measure->n_lost += thread->lost;
                 if (thread->lost)

@@ -4,7 +4,7 @@
  * VSched's options have briefs of two letters ("-sp"), so getopt does not fit.
  * "--opt value" and "--opt=value" mean the same, and so do "-sp value" and
  * "-sp=value". A value that looks like an option must be written with '=': that
- * way a forgotten value is noticed.
+ * way a forgotten value is noticed. A single '-' is a value.
  */
 
 #include <string.h>
@@ -50,7 +50,7 @@ static int option_take(Ctl *ctl, int argc, char **argv, int *at, const Option *o
                 return fail(ctl, EXIT_USAGE, "unknown option '%s'", word);
         if (option->flag)
                 return option_take_flag(ctl, option, value);
-        if (!value && *at + 1 < argc && argv[*at + 1][0] != '-')
+        if (!value && *at + 1 < argc && (argv[*at + 1][0] != '-' || !argv[*at + 1][1]))
                 value = argv[++*at];
         return option_take_value(ctl, option, value);
 }

@@ -48,12 +48,12 @@ const Verb verbs[] = {
          "  -n, --last N    only the last N",
          true, run_events},
         {NULL, "measure", "[SECONDS]", "where vCPUs really ran, and how long they waited",
-         "For 10 seconds, or so many; ^C ends it earlier. Reads /proc, for at most 2 % of a\n"
-         "CPU; whoever bound the threads. RAN: CPU time of all its vCPUs. NODES, CLUSTERS:\n"
-         "on how many they ran; in brackets the fewest that the VM's range allows. OUTSIDE:\n"
-         "the share of that time outside the clusters that the daemon has for it, or would\n"
-         "have if it acted. WAITED: of the time in which they were ready to run, the share\n"
-         "in which they had no CPU.\n"
+         "For 10 seconds, or so many; ^C ends it earlier. Reads /proc, whoever bound the\n"
+         "threads, for about 2 % of a CPU at most. RAN: CPU time of all its vCPUs. NODES,\n"
+         "CLUSTERS: on how many they ran; in brackets the fewest that the VM's range allows.\n"
+         "OUTSIDE: the share of that time outside the clusters that the daemon has for it,\n"
+         "or would have if it acted. WAITED: of the time in which they were ready to run,\n"
+         "the share in which they had no CPU.\n"
          "  --before FILE   what \"measure --json\" printed earlier: before > now",
          true, run_measure},
         {NULL, "metrics", "[--openmetrics]", "the figures of metrics-file, for Prometheus",
@@ -74,6 +74,12 @@ const Verb verbs[] = {
          "is what keeps the daemon from doing what its settings say. Exit status 0 only\n"
          "without a problem, else 1. Without a daemon: what can be seen from outside, and 4.",
          true, run_check},
+        {NULL, "report", "-o FILE", "a page about the host, in one HTML file",
+         "The map of CPUs, the VMs, what happened: to be looked at in a browser, printed or\n"
+         "sent. It loads nothing from anywhere and holds no script. FILE is replaced in one\n"
+         "go.\n"
+         "  -o, --output FILE   where to write it; -: to the standard output",
+         false, run_report},
         {NULL, "get", "[KEY]", "the settings in force, and where each comes from",
          "KEY is section.key, or the bare key. SOURCE is default, a file, an option of\n"
          "vas-daemon's command line, or run time (vasctl set). With --json and a KEY: one\n"

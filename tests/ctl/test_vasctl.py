@@ -7,10 +7,12 @@ the files in golden/; --update writes them anew.
 """
 
 import fcntl
+import html.parser
 import json
 import os
 import pty
 import re
+import resource
 import select
 import shutil
 import signal
@@ -284,6 +286,7 @@ def usage_errors_need_no_daemon():
                   ["opt", "bogus"], ["status", "x"], ["list", "--bogus"], ["show"], ["show", ""], ["show", "a", "b"],
                   ["explain"], ["reassign"], ["reassign", "--dry-run=yes", "all"], ["pause", "--json"], ["--bogus"],
                   ["check", "x"], ["check", "--bogus"], ["metrics", "x"], ["metrics", "--bogus"], ["metrics", "--openmetrics=1"],
+                  ["report"], ["report", "-o"], ["report", "-o", ""], ["report", "x", "-o", "y"], ["report", "--json", "-o", "x"],
                   ["measure", "0"], ["measure", "3601"], ["measure", "1.5"], ["measure", "-1"], ["measure", "1", "2"],
                   ["measure", "x\033"],
                   ["top", "x"], ["top", "-d"], ["top", "-d", "x"], ["top", "-d", "0"], ["top", "--delay=1s"],
@@ -313,7 +316,8 @@ def values_that_look_like_options():
 def no_daemon():
     for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
                   ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
-                  ["metrics"], ["measure"], ["top"], ["events"], ["events", "-f"], ["plan"], ["pause"], ["resume"], ["reassign", "all"],
+                  ["metrics"], ["measure"], ["report", "-o", "/nonexistent/x"], ["top"], ["events"], ["events", "-f"], ["plan"],
+                  ["pause"], ["resume"], ["reassign", "all"],
                   ["get"], ["set", "smt", "true"]):
         check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
     with tempfile.TemporaryDirectory() as directory:
@@ -360,7 +364,8 @@ def helps():
         equal(run(*words), run("--help"), words)
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
-    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["top"], ["check"], ["measure"], ["metrics"], ["events"], ["plan"],
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["top"], ["check"], ["measure"], ["report"], ["metrics"],
+                  ["events"], ["plan"],
                   ["pause"], ["resume"], ["reassign"],
                   ["recover"], ["get"], ["set"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
         for option in ("-h", "--help"):
@@ -628,13 +633,14 @@ class Threads:
             os.close(fd)
 
 
-def measured(fake, *words, **env):
-    """vasctl measure 2, while web1 runs on two nodes, and db1 where it should."""
+def measured(fake, *words, files=None, **env):
+    """vasctl measure 2, while web1 runs on two nodes, and db1 where it should; with at most so many open files."""
     with tempfile.TemporaryDirectory() as root:
         web1, db1 = (1000, 1010), (2000, 2012)
         threads = Threads(root, web1, (1000, 1011), db1)
         child = subprocess.Popen([VASCTL, "measure", "2", *words], env=environment(fake.socket, {"VAS_ROOT": root, **env}),
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))))
         time.sleep(0.5)
         threads.ran(web1, 9, 250, 50)
         threads.ran(db1, 4, 100, 0)
@@ -660,6 +666,8 @@ def measure_where_vcpus_ran():
         code, out, err = measured(fake, "--json")
         equal((code, err), (0, ""), "answer")
         golden("measure.json", masked(out))
+        for files in (8, 19):
+            golden("measure.json", masked(measured(fake, "--json", files=files)[1]))
         before = os.path.join(directory, "before.json")
         with open(before, "w", encoding="utf-8") as f:
             f.write(out.replace('"permille": 250', '"permille": 0').replace('"outside_permille": 250', '"outside_permille": 999'))
@@ -690,6 +698,99 @@ def measure_against_what_is_no_measurement():
                 f.write(text)
             check_failed(run("measure", "--before", bad), 2, "bad.json")
     check_failed(run("measure", "--before", "/nonexistent/x"), 2, "No such file")
+
+
+# --- report ---
+
+# What the page is made of; nothing else may come of a name.
+TAGS = {"html", "head", "meta", "link", "title", "style", "body", "header", "h1", "h2", "h3", "small", "p", "div", "b", "span",
+        "i", "ul", "li", "svg", "g", "a", "rect", "text", "table", "thead", "tbody", "tr", "th", "td", "bdi", "footer"}
+VOID = {"meta", "link"}
+
+
+class Page(html.parser.HTMLParser):
+    """A page whose elements are all closed, that loads nothing."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.texts, self.targets, self.links = [], [], set(), set()
+        self.feed(text)
+        equal(self.open, [], "elements left open")
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        check(tag in TAGS, "<%s>" % tag)
+        check(not any(name.startswith("on") or name in ("src", "srcset", "data", "action") for name in attributes), "%s" % attrs)
+        link = attributes.get("href") or attributes.get("xlink:href") or ""
+        check(link in ("", "data:,") or link.startswith("#"), "a link to %s" % link)
+        self.links.add(link)
+        self.targets.add("#" + attributes.get("id", ""))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        equal(self.open.pop(), tag, "the element that ends")
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def says(self, text):
+        return any(text in one for one in self.texts)
+
+
+def page_of(fake, **env):
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "page.html")
+        code, out, err = fake.says("report", "-o", path, TZ="UTC", **env)
+        equal((code, out, err), (0, "Written to %s\n" % path, ""), "answer")
+        equal(os.listdir(directory), ["page.html"], "files")
+        with open(path, encoding="utf-8", newline="") as f:
+            return f.read()
+
+
+@case
+def report_is_one_page():
+    with Fake() as fake, tempfile.TemporaryDirectory() as root:
+        host_from_outside(root, "proc/sys/kernel/hostname=kvm17.example\n")
+        text = page_of(fake, VAS_ROOT=root)
+        check(harmless(text), "control characters")
+        page = Page(text)
+        for part in ("kvm17.example", "web1", "SPREAD", "4-6,8", "Offline: CPUs 16-17", "a better place is known"):
+            check(page.says(part), "%r is not in it" % part)
+        equal(page.links - page.targets - {"", "data:,"}, set(), "links to nowhere")
+        check("CPU 8\ndb1, vCPU 3 (placed)" in text, "the tooltip of CPU 8")
+        golden("report.html", re.sub(r"VSched, [-0-9: ]+ UTC\.", "VSched, NOW.", text))
+        check(Page(fake.says("report", "-o", "-")[1]).says("web1"), "to the standard output")
+        equal(run_on_terminal("report", "-o", os.path.join(root, "t"), socket=fake.socket)[0::2], (0, ""), "on a terminal")
+    for scene in ("smt", "tiny", "observed", "empty", "large", "pinned"):
+        with Fake(scene) as fake:
+            page = Page(page_of(fake))
+            equal(page.links - page.targets - {"", "data:,"}, set(), "links to nowhere")
+    with Fake("pinned") as fake:
+        check(Page(page_of(fake)).says("3 clusters where 1 would do, 1 CPU pinned twice"), "pins are not judged")
+
+
+@case
+def report_escapes_what_it_is_told():
+    with Fake("markup") as fake, tempfile.TemporaryDirectory() as root:
+        host_from_outside(root, "proc/sys/kernel/hostname=</title><script>1</script>\n")
+        page = Page(page_of(fake, VAS_ROOT=root))
+        for name in ("<script>alert(1)</script>", '"><img src=http://127.0.0.1:9/x onerror=alert(1)>',
+                     "'</title></style><b>&lt;", "]]>--><!--", "</title><script>1</script>"):
+            check(page.says(name), "%r is not shown as it is" % name)
+
+
+@case
+def report_replaces_its_file_or_leaves_it():
+    with Fake() as fake, tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "page.html")
+        with open(path, "w", encoding="ascii") as f:
+            f.write("old")
+        os.mkdir(path + ".new")  # where the new page is first written
+        check_failed(fake.says("report", "-o", path), 1, "page.html")
+        with open(path, encoding="ascii") as f:
+            equal(f.read(), "old", "the old page")
+        check_failed(fake.says("report", "-o", "/nonexistent/page.html"), 1, "/nonexistent/page.html", "No such file")
 
 
 @case

@@ -352,6 +352,22 @@ static Scene *scene_pinned(void) {
         return scene;
 }
 
+/* Names that are markup where they are not escaped. */
+static Scene *scene_markup(void) {
+        static const char *const names[] = {"<script>alert(1)</script>", "\"><img src=http://127.0.0.1:9/x onerror=alert(1)>",
+                                            "'</title></style><b>&lt;", "]]>--><!--"};
+        Scene *scene = scene_new(1, 2, 4, 1);
+
+        for (unsigned i = 0; i < 4; i++) {
+                uint32_t vm = scene_vm(scene, names[i], 1, i ? VERDICT_PLACED : VERDICT_SHARED, i ? REASON_NONE : REASON_FULL);
+
+                scene_pin(scene, vm, 0, 2 * i);
+                scene_judge(scene, vm, 1, 1);
+                scene->plan.verdict[vm].blocker = (int32_t)(3 - i);
+        }
+        return scene;
+}
+
 static Scene *scene_tiny(void) {
         Scene *scene = scene_new(1, 1, 2, 1);
 
@@ -414,7 +430,7 @@ Scene *scene_by_name(const char *name) {
                 const char *name;
                 Scene *(*make)(void);
         } scenes[] = {{"mixed", scene_mixed}, {"planned", scene_planned},   {"smt", scene_smt},           {"large", scene_large},
-                      {"tiny", scene_tiny},   {"observed", scene_observed}, {"empty", scene_empty},   {"pinned", scene_pinned},
+                      {"tiny", scene_tiny},   {"observed", scene_observed}, {"empty", scene_empty},   {"pinned", scene_pinned}, {"markup", scene_markup},
                       {"names", scene_names}};
 
         for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++)

@@ -137,6 +137,16 @@ def top(lab):
     check(vm.name in said(lab, "top")[1], "the screen does not name the VM")
 
 
+@case("report: a page that names the VM, its CPU and what happened")
+def report(lab):
+    vm = placed(lab, vcpus=1)
+    path = "/run/vas/report.html"
+    equal(said(lab, "report", "-o", path), (0, "Written to %s\n" % path, ""), "answer")
+    page = read(path)
+    for part in (vm.name, "PLACED", "CPU %d\n%s, vCPU 0 (placed)" % (vm.cpus()[0], vm.name), "came with 1 vCPU"):
+        check(part in page, "%r is not in it", part)
+
+
 @case("query affinity of a placed VM: one line of JSON that agrees with /proc")
 def query(lab):
     vm = placed(lab, vcpus=2)
