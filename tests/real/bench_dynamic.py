@@ -66,17 +66,22 @@ def measure(lab, _args):
     wait_until(vm.is_placed, 10)
     home = vm.cpus()[0]
     ways = ["static", "dynamic", "unpinned", "static_again"]
-    runs, waits, idle = {w: [] for w in ways}, {w: [] for w in ways}, []
+    runs, waits, idle, changes = {w: [] for w in ways}, {w: [] for w in ways}, [], 0
     for turn in range(PAIRS):
         for way in ways if turn % 2 == 0 else ways[::-1]:
             bind(lab, vm, "static" if way == "static_again" else way)
             time.sleep(1.5)
             idle.append(1 - statistics.mean(busy(0.5).values()))
+            written = len(lab.daemon.writes())
             run, wait = share(vm, home, lab.cpus)
+            changes += len(lab.daemon.writes()) - written if way == "dynamic" else 0
             runs[way].append(round(run, 4))
             waits[way].append(round(wait, 4))
     worse, spread = loss(runs)
+    static = [(a + b) / 2 for a, b in zip(runs["static"], runs["static_again"])]
     print(json.dumps({
+        "paired_ratio_median": {w: round(statistics.median(r / s for r, s in zip(v, static)), 4) for w, v in runs.items()},
+        "dynamic_mask_changes": changes,
         "loss": round(worse, 4), "static_spread": round(spread, 4), "load_average": os.getloadavg()[1],
         "pairs": PAIRS, "seconds": SECONDS, "hogs": "all" if EVERYWHERE else "home",
         "idle_before": round(statistics.mean(idle), 3),
