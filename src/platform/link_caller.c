@@ -34,7 +34,7 @@
 enum {
         KEEPALIVE_INTERVAL_S = 2, /* a silent libvirtd is given up after interval * (count + 1) */
         KEEPALIVE_COUNT = 2,
-        PROBES_PER_REQUEST = 64,
+        PROBES_PER_REQUEST = 8,
         STALE_AT_LEAST = 4, /* read whatever happens, so that a storm can not put a full list off for ever */
 };
 

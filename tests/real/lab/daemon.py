@@ -53,6 +53,7 @@ class Daemon:
         self.counter = self._install(build, "tests/real/count_writes.so")
         self.process = None
         self.write_delay_ms = 0
+        self.drop_events = False
 
     @staticmethod
     def _install(build, path):
@@ -65,11 +66,12 @@ class Daemon:
             shutil.copy(source, bin_dir)
         return os.path.join(bin_dir, os.path.basename(path))
 
-    def start(self, *options, settings=None, before=(), wait=True, write_delay_ms=0):
+    def start(self, *options, settings=None, before=(), wait=True, write_delay_ms=0, drop_events=False):
         """Starts it and waits for its first round. before: a command that runs
         it, such as setpriv and its options. write_delay_ms: by so much each of
-        its writes is slower."""
+        its writes is slower. drop_events: it hears none of libvirt's."""
         self.write_delay_ms = write_delay_ms
+        self.drop_events = drop_events
         self.configure(settings)
         self.process = self._spawn(list(before) + [self.program, "start", "server", *options])
         if wait:
@@ -92,9 +94,10 @@ class Daemon:
         return Answer(done, 0)
 
     def _environment(self):
+        drop = {"VAS_DROP_EVENTS": "1"} if self.drop_events else {}
         return dict(os.environ, LD_PRELOAD=self.counter, VAS_COUNT_WRITES=WRITES,
                     VAS_WRITE_DELAY_MS=str(self.write_delay_ms),
-                    ASAN_OPTIONS="verify_asan_link_order=0")
+                    ASAN_OPTIONS="verify_asan_link_order=0", **drop)
 
     def _spawn(self, command):
         with open(LOG, "ab") as log:
