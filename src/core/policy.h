@@ -12,6 +12,9 @@ typedef enum SchedPolicy { SCHED_STATIC, SCHED_DYNAMIC, SCHED_CLUSTER } SchedPol
  * foreign threads over. MANAGE_OBSERVE: judged, never written. */
 typedef enum Manage { MANAGE_AUTO, MANAGE_YES, MANAGE_NO, MANAGE_OBSERVE } Manage;
 
+/* What is done with a VM's threads that are no vCPUs: see core/helpers.h. */
+typedef enum HelperPolicy { HELPERS_LEAVE, HELPERS_CLUSTER, HELPERS_HOUSEKEEPING } HelperPolicy;
+
 /* What counts for one VM: the host's values, [vm GLOB] and metadata, resolved. */
 typedef struct VmPolicy {
         Manage manage;
@@ -57,6 +60,7 @@ typedef struct Policy {
         int64_t cool_down_ns;
         int64_t contested_back_off_ns;
         uint8_t overcommit_layers;
+        HelperPolicy helpers;  /* emulator-threads */
 } Policy;
 
 /* The documented defaults. */

@@ -150,6 +150,8 @@ int options_settings(const Options *options, Settings *ret, char ret_why[SETTING
                 const Override *override = &options->override[i];
                 r = settings_set(settings, override->key, override->value, override->where, ret_why);
         }
+        if (r == 0)
+                r = settings_check(settings, ret_why);
         if (r == 0 && backend_check(settings, "", ret_why) != 0)
                 r = -EINVAL;
         if (r < 0)

@@ -25,6 +25,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "daemon/helpers.h"
 #include "daemon/hold.h"
 #include "daemon/prefer.h"
 #include "util/log.h"
@@ -66,6 +67,7 @@ Rounds *rounds_free(Rounds *rounds) {
                 free(rounds->history);
                 free(rounds->trial_history);
                 free(rounds->work);
+                free(rounds->helper_write);
                 free(rounds);
         }
         return NULL;
@@ -202,19 +204,6 @@ static bool entry_let_go(State *state, ThreadState *entry) {
         return false;
 }
 
-/* Whether the mask is not (any more) the one that we wrote. CPUs that went
- * offline are nobody's doing. */
-static bool entry_differs(const Rounds *rounds, const ThreadState *entry, const CpuSet *mask) {
-        const CpuSet *written = pool_get(rounds->state->pool, entry->written);
-        CpuSet expected;
-
-        if (!written)
-                return false;
-        expected = *written;
-        cpuset_and(&expected, &rounds->online);
-        return !cpuset_is_empty(&expected) && !cpuset_equal(&expected, mask);
-}
-
 /*
  * A mask that changed together with the range is libvirt's, written for the
  * operator: what we wrote and what was before it are history. Only the CPU is
@@ -288,7 +277,7 @@ static void vcpu_annotate(Rounds *rounds, uint32_t index, int64_t now) {
         if (entry->before != SET_NONE && mask && !entry_settle(rounds->state, entry, mask) &&
             !entry_let_go(rounds->state, entry))
                 return;
-        bool differs = mask && entry_differs(rounds, entry, mask);
+        bool differs = mask && state_differs(rounds->state, entry, &rounds->online, mask);
         prefer_look(rounds, entry);
         if (entry_follow_range(rounds, entry, vcpu->range, differs))
                 rounds_forget_quarrel(rounds, &snapshot->vm[vcpu->vm]);
@@ -317,6 +306,7 @@ static void rounds_annotate(Rounds *rounds, int64_t now) {
         }
         for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
                 vcpu_annotate(rounds, i, now);
+        helpers_annotate(rounds, hotplug_is_recent(rounds, now, HOTPLUG_S));
 }
 
 /* Forgets threads that have ended. A thread that merely is not in this
@@ -465,12 +455,13 @@ static int rounds_get_ready(Rounds *rounds, const PlanRequest *request) {
         int claimed = request->kind == PLAN_REASSIGN && request->vm >= 0
                               ? rounds_claim(rounds, (uint32_t)request->vm)
                               : 0;
-        int r = claimed < 0 ? claimed : 0;
+        int helpers = claimed < 0 ? 0 : helpers_plan(rounds);
+        int r = claimed < 0 ? claimed : helpers < 0 ? helpers : 0;
 
-        if (r == 0 && (claimed > 0 || rounds->plan->n_moves > 0))
+        if (r == 0 && (claimed > 0 || helpers > 0 || rounds->plan->n_moves > 0))
                 r = rounds_prepare(rounds, rounds->plan->move, rounds->plan->n_moves);
         prefer_clean(rounds);
-        if (r < 0 || rounds->plan->n_moves == 0)
+        if (r < 0 || (rounds->plan->n_moves == 0 && rounds->n_helper_writes == 0))
                 return r;
         rounds->applying = true;
         rounds->next_move = 0;
@@ -661,7 +652,7 @@ static void rounds_end(Rounds *rounds) {
         int r;
 
         rounds->applying = false;
-        rounds->counters.rounds_with_moves++;
+        rounds->counters.rounds_with_moves += rounds->plan->n_moves > 0;
         r = state_save(rounds->state, rounds->state_path);
         if (r < 0)
                 snprintf(rounds->trouble, sizeof(rounds->trouble), "can not save %.200s: %s", rounds->state_path,
@@ -669,7 +660,9 @@ static void rounds_end(Rounds *rounds) {
 }
 
 static void rounds_finish(Rounds *rounds) {
-        history_commit(rounds->history, rounds->snapshot, &rounds->settings->policy, rounds->plan, rounds_now(rounds));
+        if (rounds->plan->n_moves > 0)
+                history_commit(rounds->history, rounds->snapshot, &rounds->settings->policy, rounds->plan,
+                               rounds_now(rounds));
         rounds_end(rounds);
 }
 
@@ -678,6 +671,7 @@ void rounds_cancel(Rounds *rounds) {
         if (!rounds->applying)
                 return;
         rounds->plan->n_moves = rounds->next_move; /* what is told of this round is what it did */
+        rounds->n_helper_writes = rounds->next_helper_write;
         rounds_end(rounds);
 }
 
@@ -704,11 +698,12 @@ bool rounds_apply_some(Rounds *rounds, int64_t budget_ns) {
         if (!rounds->applying)
                 return true;
         do {
-                if (rounds->next_move == rounds->plan->n_moves) {
+                if (rounds->next_move < rounds->plan->n_moves)
+                        rounds_apply_move(rounds, &rounds->plan->move[rounds->next_move++]);
+                else if (!helpers_apply_next(rounds)) {
                         rounds_finish(rounds);
                         return true;
                 }
-                rounds_apply_move(rounds, &rounds->plan->move[rounds->next_move++]);
         } while (rounds_now(rounds) < until);
         return false;
 }

@@ -28,6 +28,7 @@ typedef struct RoundCounters {
         uint64_t moves_done, holds_done, writes_failed, drift_repaired, strangers_met;
         uint64_t writes;          /* sched_setaffinity calls that were tried, restores included */
         int64_t last_round_ns;    /* CPU-side duration of the last observe + plan */
+        uint64_t helpers_done;       /* masks of threads that are no vCPUs */
         uint64_t mask_union_changes; /* writes that changed the union of a VM's masks */
         uint32_t moves_wanted;    /* of the last plan */
         uint64_t done[MOVE_KINDS]; /* moves and holds, by kind */
@@ -40,6 +41,8 @@ typedef struct RoundRequest {
         bool full;            /* take nothing from a cache */
         const char *reassign; /* NULL: an ordinary round; "all", or a VM's UUID or name */
 } RoundRequest;
+
+typedef struct HelperWrite HelperWrite;
 
 typedef struct Rounds {
         Host host;
@@ -66,6 +69,8 @@ typedef struct Rounds {
         /* The writes under way: moves next_move .. plan->n_moves. */
         bool applying;
         uint32_t next_move;
+        HelperWrite *helper_write; /* after these; see helpers.h. NULL: never any */
+        uint32_t n_helper_writes, next_helper_write;
         CpuSet stuck;       /* CPUs that a failed write left occupied */
         bool denied;        /* the kernel has refused a write for want of CAP_SYS_NICE */
         bool retry_soon;    /* something should be looked at again at once */

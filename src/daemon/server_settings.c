@@ -77,6 +77,8 @@ int server_reload(Server *server, char ret_why[SETTINGS_WHY_SIZE]) {
         r = options_settings(server->options, fresh, ret_why);
         if (r == 0)
                 r = settings_add_run_time(fresh, server->run_time, ret_why);
+        if (r == 0)
+                r = settings_check(fresh, ret_why);
         if (r == 0 && backend_check(fresh, "", ret_why) != 0)
                 r = -EINVAL;
         if (r < 0)
@@ -149,6 +151,8 @@ int server_set(Server *server, SettingKey key, const char *value, bool persist,
         r = check_key(server->options, key, persist, ret_why);
         if (r == 0)
                 r = settings_set(fresh, key, value, RUN_TIME, ret_why);
+        if (r == 0)
+                r = settings_check(fresh, ret_why);
         if (r == 0 && backend_check(fresh, "", ret_why) != 0)
                 r = -EINVAL;
         return r < 0 ? r : server_set_checked(server, fresh, key, persist, ret_why);

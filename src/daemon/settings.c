@@ -37,6 +37,7 @@ static const SettingInfo infos[SETTING_KEYS] = {
         [SET_SKIP_CPUSET] = {"placement.skip-cpuset", "", "a list of CPUs below 4096 such as 0-1,4, or nothing"},
         [SET_RANGE_AFFINITY] = {"placement.range-affinity", "true", "true or false"},
         [SET_CLUSTER_LEVEL] = {"placement.cluster-level", "auto", "auto, cluster, l3 or numa"},
+        [SET_EMULATOR_THREADS] = {"placement.emulator-threads", "leave", "leave, cluster or housekeeping"},
         [SET_INTERVAL] = {"defrag.interval", "5s", "a time from 100ms to 1h, such as 5s"},
         [SET_CREDITS_PER_EVENT] = {"defrag.credits-per-event", "1", "a number from 0 to 100000"},
         [SET_CREDITS_PER_10S] = {"defrag.credits-per-10s", "1", "a number from 0 to 100000"},
@@ -90,6 +91,16 @@ int settings_set(Settings *settings, SettingKey key, const char *value, const ch
         }
         snprintf(settings->source[key], SETTING_TEXT_MAX, "%s", where);
         return 0;
+}
+
+int settings_check(const Settings *settings, char ret_why[SETTINGS_WHY_SIZE]) {
+        if (settings->policy.helpers != HELPERS_HOUSEKEEPING || !cpuset_is_empty(&settings->policy.skip))
+                return 0;
+        snprintf(ret_why, SETTINGS_WHY_SIZE,
+                 "emulator-threads = housekeeping (%s) wants the CPUs of skip-cpuset, which is empty (%s); legal: "
+                 "leave or cluster, or a skip-cpuset that names CPUs",
+                 settings->source[SET_EMULATOR_THREADS], settings->source[SET_SKIP_CPUSET]);
+        return -EINVAL;
 }
 
 void settings_defaults(Settings *ret) {

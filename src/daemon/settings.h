@@ -26,6 +26,7 @@ typedef enum SettingKey {
         SET_SKIP_CPUSET,
         SET_RANGE_AFFINITY,
         SET_CLUSTER_LEVEL,
+        SET_EMULATOR_THREADS,
         SET_INTERVAL,
         SET_CREDITS_PER_EVENT,
         SET_CREDITS_PER_10S,
@@ -84,6 +85,10 @@ void settings_defaults(Settings *ret);
  */
 int settings_set(Settings *settings, SettingKey key, const char *value, const char *where,
                  char ret_why[SETTINGS_WHY_SIZE]);
+
+/* Whether what holds together is legal together: 0, or -EINVAL with one line in
+ * ret_why. For a set that is about to be in force. */
+int settings_check(const Settings *settings, char ret_why[SETTINGS_WHY_SIZE]);
 
 /* "section.key", or the bare key; SETTING_KEYS when there is no such key. */
 SettingKey setting_by_name(const char *name);

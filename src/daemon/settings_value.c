@@ -186,6 +186,8 @@ int setting_parse(Settings *s, SettingKey key, const char *value) {
                 return setting_parse_word(value, "true", "false", &s->policy.range_affinity);
         case SET_CLUSTER_LEVEL:
                 return parse_level(value, &s->level);
+        case SET_EMULATOR_THREADS:
+                return helpers_parse(value, &s->policy.helpers);
         case SET_INTERVAL:
                 return parse_time(value, SECOND_NS / 10, 3600 * SECOND_NS, &s->interval_ns);
         case SET_CREDITS_PER_EVENT:
@@ -275,6 +277,8 @@ static const char *setting_word(const Settings *s, SettingKey key) {
                 return s->policy.range_affinity ? "true" : "false";
         case SET_CLUSTER_LEVEL:
                 return level_name(s->level);
+        case SET_EMULATOR_THREADS:
+                return helpers_name(s->policy.helpers);
         case SET_UTIL_SOURCE:
                 return util_sources[s->util_source];
         case SET_EMULATE:

@@ -118,6 +118,17 @@ void state_drop(State *state, ThreadState *entry) {
         memmove(entry, entry + 1, (state->n_threads - at) * sizeof(*entry));
 }
 
+bool state_differs(const State *state, const ThreadState *entry, const CpuSet *online, const CpuSet *mask) {
+        const CpuSet *written = pool_get(state->pool, entry->written);
+        CpuSet expected;
+
+        if (!written)
+                return false;
+        expected = *written;
+        cpuset_and(&expected, online);
+        return !cpuset_is_empty(&expected) && !cpuset_equal(&expected, mask);
+}
+
 SetId state_intern(State *state, const CpuSet *set) {
         return pool_intern(state->pool, set);
 }
@@ -229,7 +240,7 @@ static int state_from_json(State *state, json_t *json, const char *boot_id) {
                         &file_boot_id, "paused", &paused, "cpus_seen", &cpus_seen, "threads", &threads,
                         "values_before", &values_before, "values_written", &values_written) < 0)
                 return -EBADMSG;
-        if (version != STATE_VERSION || !json_is_array(threads) || json_array_size(threads) > VCPUS_MAX ||
+        if (version != STATE_VERSION || !json_is_array(threads) || json_array_size(threads) > VCPUS_MAX + HELPERS_MAX ||
             cpulist_parse(cpus_seen, &state->cpus_seen) < 0)
                 return -EBADMSG;
         if (strcmp(file_boot_id, boot_id) != 0)

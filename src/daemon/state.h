@@ -4,6 +4,8 @@
 /*
  * The state file: whose mask a thread's mask is.
  *
+ * Threads are vCPUs and, where emulator-threads says so, a VM's helpers.
+ *
  * The kernel knows where a thread may run, but not who said so. For each thread
  * that we have written, or had written before a clean stop, the state keeps its
  * identity, the mask from before us, the mask that we wrote and the CPU that it
@@ -68,6 +70,10 @@ ThreadState *state_find(State *state, const ThreadRef *thread);
  * when one is created: do not hold on to them. */
 ThreadState *state_get(State *state, const ThreadRef *thread);
 void state_drop(State *state, ThreadState *entry);
+
+/* Whether the mask is not (any more) the one that we wrote. CPUs that are not
+ * online are nobody's doing. */
+bool state_differs(const State *state, const ThreadState *entry, const CpuSet *online, const CpuSet *mask);
 
 /* Stores a set; SET_NONE when no more fit. */
 SetId state_intern(State *state, const CpuSet *set);

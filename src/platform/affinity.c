@@ -60,14 +60,15 @@ int affinity_read(const RealHost *host, int32_t tid, int task_fd, CpuSet *ret) {
         return r < 0 ? r : cpulist_parse(text, ret);
 }
 
-/* 0: the directory is that of the vCPU thread; -ESRCH: it is not, or gone. */
+/* 0: the directory is that of the thread that is meant; -ESRCH: it is not, or gone. */
 static int thread_check(const ThreadRef *thread, int task_fd) {
         TaskStat stat;
         int r = task_stat_read(task_fd, &stat);
 
         if (r < 0)
                 return r;
-        if (stat.start_ticks != thread->thread_start_ticks || comm_vcpu_number(stat.comm) != thread->number)
+        int number = thread->number == THREAD_HELPER ? -1 : thread->number;
+        if (stat.start_ticks != thread->thread_start_ticks || comm_vcpu_number(stat.comm) != number)
                 return -ESRCH;
         return 0;
 }

@@ -19,12 +19,14 @@ typedef enum WriteStatus {
         WRITE_RETRY,   /* a passing failure */
 } WriteStatus;
 
-/* A vCPU thread's identity, checked before and after each write. */
+enum { THREAD_HELPER = UINT16_MAX };
+
+/* A thread's identity, checked before and after each write. */
 typedef struct ThreadRef {
         char uuid[VM_UUID_SIZE];
         int32_t pid, tid;
         uint64_t process_start_ticks, thread_start_ticks;
-        uint16_t number; /* vCPU number, as in the thread's comm */
+        uint16_t number; /* vCPU number, as in the thread's comm; THREAD_HELPER: a thread that is no vCPU */
 } ThreadRef;
 
 /* What a vCPU thread did since the last pass of samples. */

@@ -17,12 +17,11 @@
  * that is not the process's first does not outlive exec(), its process is still
  * the one whose arguments were checked. A mask that differs, a thread that died,
  * a changed fact: the VM is read in full. Threads that came or went without
- * touching a vCPU (QEMU's I/O workers do so all the time) cost only a new list
- * of helpers.
+ * touching a vCPU (QEMU's I/O workers do so all the time), or a helper's new mask,
+ * cost only a new list of helpers.
  *
  * What the cheap look does not notice: a cpuset that grew (one that shrinks
- * takes the mask with it), memory that moved, a helper's new mask. The next
- * full look does.
+ * takes the mask with it), memory that moved. The next full look does.
  */
 
 #include "platform/vm_record.h"
@@ -375,6 +374,21 @@ static bool vcpu_holds(RealHost *host, const SeenVcpu *vcpu, const VmFact *fact)
                task_lives(vcpu->fd) == 0;
 }
 
+/* A hint, by number alone: whoever has a helper's number now, a mask that differs
+ * makes us read the helpers anew. */
+static bool helpers_hold(const RealHost *host, const VmRecord *record) {
+        CpuSet mask;
+
+        for (unsigned i = 0; i < record->n_helpers && !host->is_fixture; i++) {
+                const SeenHelper *helper = &record->helper[i];
+                const CpuSet *known = pool_get(host->pool, helper->mask);
+
+                if (!known || affinity_read(host, helper->tid, -1, &mask) < 0 || !cpuset_equal(&mask, known))
+                        return false;
+        }
+        return true;
+}
+
 bool vm_record_holds(RealHost *host, VmRecord *record, const VmFact *fact) {
         struct stat st;
 
@@ -385,5 +399,6 @@ bool vm_record_holds(RealHost *host, VmRecord *record, const VmFact *fact) {
         for (unsigned i = 0; i < record->n_vcpus; i++)
                 if (!vcpu_holds(host, &record->vcpu[i], fact))
                         return false;
-        return st.st_nlink == record->n_links || read_threads(host, record, record->task_fd) == 0;
+        return (st.st_nlink == record->n_links && helpers_hold(host, record)) ||
+               read_threads(host, record, record->task_fd) == 0;
 }

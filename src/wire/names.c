@@ -93,6 +93,11 @@ static const char *const layout_names[] = {
         [LAYOUT_PACK] = "pack",
         [LAYOUT_SPREAD] = "spread",
 };
+static const char *const helpers_names[] = {
+        [HELPERS_LEAVE] = "leave",
+        [HELPERS_CLUSTER] = "cluster",
+        [HELPERS_HOUSEKEEPING] = "housekeeping",
+};
 static const char *const sched_names[] = {
         [SCHED_STATIC] = "static",
         [SCHED_DYNAMIC] = "dynamic",
@@ -165,6 +170,10 @@ const char *sched_name(SchedPolicy sched) {
         return name_of(sched_names, N_ELEMENTS(sched_names), sched);
 }
 
+const char *helpers_name(HelperPolicy helpers) {
+        return name_of(helpers_names, N_ELEMENTS(helpers_names), helpers);
+}
+
 /* The position of text among the names; -EINVAL when it is none of them. */
 static int find_name(const char *const names[], size_t n_names, const char *text) {
         for (size_t i = 0; i < n_names; i++)
@@ -219,5 +228,14 @@ int level_parse(const char *text, ClusterLevel *ret) {
         if (found < 0)
                 return found;
         *ret = (ClusterLevel)found;
+        return 0;
+}
+
+int helpers_parse(const char *text, HelperPolicy *ret) {
+        int found = find_name(helpers_names, N_ELEMENTS(helpers_names), text);
+
+        if (found < 0)
+                return found;
+        *ret = (HelperPolicy)found;
         return 0;
 }

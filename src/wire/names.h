@@ -19,6 +19,7 @@ const char *level_name(ClusterLevel level);     /* "l3" */
 const char *manage_name(Manage manage);
 const char *smt_name(Smt smt);
 const char *layout_name(Layout layout);
+const char *helpers_name(HelperPolicy helpers); /* "housekeeping" */
 const char *sched_name(SchedPolicy sched);      /* "static" */
 
 /* The reverse, for settings and requests; both of VSched's and our words for
@@ -27,4 +28,5 @@ int manage_parse(const char *text, Manage *ret);
 int smt_parse(const char *text, Smt *ret);
 int layout_parse(const char *text, Layout *ret);
 int sched_parse(const char *text, SchedPolicy *ret);
+int helpers_parse(const char *text, HelperPolicy *ret);
 int level_parse(const char *text, ClusterLevel *ret);

@@ -26,8 +26,20 @@ ModelVm *model_start(ModelHost *model, const char *name, unsigned n_vcpus, unsig
         return vm;
 }
 
+ModelThread *model_helper(ModelVm *vm) {
+        unsigned i = vm->n_helpers++;
+        ModelThread *helper = &vm->helper[i], *parent = i ? &vm->helper[0] : &vm->thread[0];
+
+        *helper = (ModelThread){.tid = i ? vm->pid + 500 + (int)i : vm->pid, .alive = true};
+        helper->cpuset = parent->cpuset;
+        helper->mask = i ? parent->mask : parent->cpuset;
+        return helper;
+}
+
 void model_destroy(ModelVm *vm) {
         vm->listed = false;
+        for (unsigned i = 0; i < vm->n_helpers; i++)
+                vm->helper[i].alive = false;
         for (unsigned i = 0; i < vm->n_vcpus; i++)
                 vm->thread[i].alive = false;
 }
@@ -82,6 +94,7 @@ static void observe_vm(const ModelVm *model_vm, Snapshot *ret) {
         vm->start_ticks = (uint64_t)model_vm->pid;
         vm->sight = model_vm->pid ? SIGHT_OK : SIGHT_STARTING;
         vm->range_named = model_vm->range_named;
+        vm->emulator_named = model_vm->emulator_named;
         vm->guest_threads = 1;
         vm->first_vcpu = ret->n_vcpus;
         vm->n_vcpus = (uint16_t)model_vm->n_vcpus;
@@ -97,6 +110,14 @@ static void observe_vm(const ModelVm *model_vm, Snapshot *ret) {
                                                    .home = -1,
                                                    .last_ran = -1};
         }
+        for (unsigned i = 0; i < model_vm->n_helpers; i++)
+                if (model_vm->helper[i].alive)
+                        ret->helper[ret->n_helpers++] =
+                                (Helper){.vm = (uint16_t)ret->n_vms,
+                                         .kind = i ? HELPER_OTHER : HELPER_EMULATOR,
+                                         .tid = model_vm->helper[i].tid,
+                                         .start_ticks = (uint64_t)model_vm->helper[i].tid,
+                                         .mask = pool_intern(&ret->pool, &model_vm->helper[i].mask)};
         ret->n_vms++;
 }
 
@@ -116,14 +137,22 @@ static int model_observe(void *self, const FactList *facts, const Topology *topo
         return 0;
 }
 
+static ModelThread *find_thread(ModelThread *thread, unsigned n, int tid) {
+        for (unsigned i = 0; i < n; i++)
+                if (thread[i].alive && thread[i].tid == tid)
+                        return &thread[i];
+        return NULL;
+}
+
 static ModelThread *model_find(ModelHost *model, const ThreadRef *ref) {
-        for (unsigned v = 0; v < model->n_vms; v++)
-                for (unsigned i = 0; i < model->vm[v].n_vcpus; i++) {
-                        ModelThread *thread = &model->vm[v].thread[i];
-                        if (thread->alive && thread->tid == ref->tid && model->vm[v].pid == ref->pid &&
-                            strcmp(model->vm[v].uuid, ref->uuid) == 0)
-                                return thread;
-                }
+        for (unsigned v = 0; v < model->n_vms; v++) {
+                ModelVm *vm = &model->vm[v];
+
+                if (vm->pid != ref->pid || strcmp(vm->uuid, ref->uuid) != 0)
+                        continue;
+                return ref->number == THREAD_HELPER ? find_thread(vm->helper, vm->n_helpers, ref->tid)
+                                                    : find_thread(vm->thread, vm->n_vcpus, ref->tid);
+        }
         return NULL;
 }
 

@@ -9,7 +9,7 @@
 
 #include "platform/host.h"
 
-enum { MODEL_VMS = 16, MODEL_VCPUS = 16 };
+enum { MODEL_VMS = 16, MODEL_VCPUS = 16, MODEL_HELPERS = 8 };
 
 typedef struct ModelThread {
         int tid;
@@ -26,6 +26,9 @@ typedef struct ModelVm {
         bool range_named;
         unsigned n_vcpus;
         ModelThread thread[MODEL_VCPUS];
+        bool emulator_named;
+        unsigned n_helpers; /* threads that are no vCPUs, the emulator's own first */
+        ModelThread helper[MODEL_HELPERS];
 } ModelVm;
 
 typedef struct ModelHost {
@@ -47,6 +50,8 @@ void model_init(ModelHost *model, unsigned n_clusters, unsigned cpus_per_cluster
 Host model_door(ModelHost *model);
 /* A VM with a range of first .. last for all vCPUs; its threads may run anywhere in it. */
 ModelVm *model_start(ModelHost *model, const char *name, unsigned n_vcpus, unsigned first, unsigned last);
+/* One more thread that is no vCPU, with the mask of the emulator's own, or its VM's range. */
+ModelThread *model_helper(ModelVm *vm);
 void model_destroy(ModelVm *vm);
 /* Makes room: forgets VM number v, which is gone. Those after it move up. */
 void model_forget(ModelHost *model, unsigned v);

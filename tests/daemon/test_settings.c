@@ -264,6 +264,22 @@ static void test_texts(void **state) {
         }
 }
 
+static void test_together(void **state) {
+        Place *place = *state;
+
+        assert_int_equal(settings_check(place->settings, place->why), 0);
+        assert_int_equal(settings_set(place->settings, SET_EMULATOR_THREADS, "housekeeping", "here", place->why), 0);
+        assert_true(settings_check(place->settings, place->why) < 0);
+        assert_non_null(strstr(place->why, "housekeeping (here)"));
+        assert_non_null(strstr(place->why, "skip-cpuset, which is empty (default)"));
+        assert_int_equal(settings_set(place->settings, SET_SKIP_CPUSET, "3", "there", place->why), 0);
+        assert_int_equal(settings_check(place->settings, place->why), 0);
+        assert_int_equal(settings_set(place->settings, SET_SKIP_CPUSET, "", "there", place->why), 0);
+        assert_true(settings_check(place->settings, place->why) < 0);
+        assert_int_equal(settings_set(place->settings, SET_EMULATOR_THREADS, "cluster", "here", place->why), 0);
+        assert_int_equal(settings_check(place->settings, place->why), 0);
+}
+
 /* A newline would be another line of a file. */
 static void test_control_characters(void **state) {
         Place *place = *state;
@@ -395,6 +411,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_missing_file, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_wishes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_texts, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_together, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_control_characters, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_persist, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_persist_refused, setup, teardown),
