@@ -4,12 +4,14 @@
 /* The page that "vasctl report" writes. Everything that came from outside goes
  * through html_text(). */
 
+#include <time.h>
+
 #include "core/snapshot.h"
 #include "ctl/ctl.h"
 
 extern const char report_css[];
 
-enum { CPU_FREE = -1, CPU_TWICE = -2 };
+enum { CPU_FREE = -1, CPU_TWICE = -2, REPORT_TIME_SIZE = 40 };
 
 /* Who has a CPU, from GetHost's owners. */
 typedef struct ReportOwner {
@@ -29,5 +31,9 @@ typedef struct Report {
 /* Text as it is, whatever it holds: no markup, no control character gets through. */
 void html_text(FILE *file, const char *text);
 
+/* A time of day here, as strftime() writes it; "?" when it can not. */
+void report_time(time_t seconds, const char *format, char ret[REPORT_TIME_SIZE]);
+
 void report_print_map(const Report *report);
+void report_print_history(const Report *report);
 void report_print_page(const Report *report);

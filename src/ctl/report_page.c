@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* All of the page but the map: figures, the VMs, what happened. */
+/* The page: its head, the figures and the VMs. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "ctl/report.h"
 #include "util/cleanup.h"
 
-enum { TIME_SIZE = 40, CARE_SHOWN = 40 };
+enum { CARE_SHOWN = 40 };
 
 static void html_escape(FILE *file, const char *clean) {
         for (; *clean; clean++)
@@ -54,13 +54,6 @@ static const char *verdict_class(const char *verdict) {
         }
 }
 
-static void format_time(time_t seconds, const char *format, char ret[TIME_SIZE]) {
-        struct tm local;
-
-        if (!localtime_r(&seconds, &local) || strftime(ret, TIME_SIZE, format, &local) == 0)
-                strcpy(ret, "?");
-}
-
 /* --- head --- */
 
 /* Hues as far apart as so many can be: the golden angle. */
@@ -71,9 +64,9 @@ static void print_colours(const Report *report) {
 }
 
 static void print_head(const Report *report) {
-        char now[TIME_SIZE];
+        char now[REPORT_TIME_SIZE];
 
-        format_time(time(NULL), "%Y-%m-%d %H:%M %Z", now);
+        report_time(time(NULL), "%Y-%m-%d %H:%M %Z", now);
         fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
               "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
               "'unsafe-inline'; img-src data:\">\n"
@@ -285,50 +278,6 @@ static void print_vms(const Report *report) {
         fputs("</tbody></table></div>\n", report->file);
 }
 
-/* --- history --- */
-
-static void print_counters(const Report *report) {
-        const json_t *status = report->status, *score = json_object_get(status, "score");
-
-        fprintf(report->file,
-                "<p>Up for %.1f h. Rounds: %lld, with moves: %lld. Masks put back after somebody changed "
-                "them: %lld. Writes: "
-                "%lld, refused: %lld. Above the minimum now: nodes %lld, clusters %lld; cores with two VMs: "
-                "%lld.</p>\n",
-                get_real(status, "uptime_s") / 3600, get_number(status, "rounds"),
-                get_number(status, "rounds_with_moves"), get_number(status, "drift_repaired"),
-                get_number(status, "writes"), get_number(status, "writes_failed"),
-                get_number(score, "excess_nodes"), get_number(score, "excess_clusters"),
-                get_number(score, "shared_cores"));
-}
-
-static void print_event(const Report *report, const json_t *event) {
-        const char *name = get_string(event, "name");
-        char when[TIME_SIZE];
-
-        format_time((time_t)(get_number(event, "time_us") / 1000000), "%Y-%m-%d %H:%M:%S", when);
-        fprintf(report->file, "<tr><td class=\"n\">%s</td><td class=\"name\"><bdi>", when);
-        html_text(report->file, *name ? name : "-");
-        fputs("</bdi></td><td>", report->file);
-        html_text(report->file, get_string(event, "text"));
-        fputs("</td></tr>\n", report->file);
-}
-
-static void print_history(const Report *report) {
-        size_t n = json_array_size(report->events);
-
-        fputs("<h2>What happened</h2>\n", report->file);
-        print_counters(report);
-        if (n == 0)
-                return;
-        fputs("<div class=\"scroll\"><table>\n<thead><tr><th>When</th><th>VM</th><th>What, and "
-              "why</th></tr></thead>\n<tbody>\n",
-              report->file);
-        while (n-- > 0) /* the newest first */
-                print_event(report, json_array_get(report->events, n));
-        fputs("</tbody></table></div>\n", report->file);
-}
-
 void report_print_page(const Report *report) {
         print_head(report);
         print_figures(report);
@@ -337,7 +286,7 @@ void report_print_page(const Report *report) {
         print_warnings(report);
         report_print_map(report);
         print_vms(report);
-        print_history(report);
+        report_print_history(report);
         fputs("<footer>Made by vasctl report. This page loads nothing and runs "
               "nothing.</footer>\n</body>\n</html>\n",
               report->file);

@@ -633,19 +633,33 @@ class Threads:
             os.close(fd)
 
 
+def has_begun(child, path):
+    """Whether it has the file open."""
+    try:
+        return path in (os.readlink("/proc/%d/fd/%s" % (child.pid, fd)) for fd in os.listdir("/proc/%d/fd" % child.pid))
+    except OSError:  # one was closed meanwhile
+        return False
+
+
 def measured(fake, *words, files=None, **env):
-    """vasctl measure 2, while web1 runs on two nodes, and db1 where it should; with at most so many open files."""
+    """vasctl measure, while web1 runs on two nodes, and db1 where it should; with at most so many open files. Each
+    change is in a look of its own; it is ended by ^C, which takes one more look."""
     with tempfile.TemporaryDirectory() as root:
         web1, db1 = (1000, 1010), (2000, 2012)
         threads = Threads(root, web1, (1000, 1011), db1)
-        child = subprocess.Popen([VASCTL, "measure", "2", *words], env=environment(fake.socket, {"VAS_ROOT": root, **env}),
+        child = subprocess.Popen([VASCTL, "measure", "60", *words], env=environment(fake.socket, {"VAS_ROOT": root, **env}),
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                  preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))))
-        time.sleep(0.5)
+        for _ in range(200 if files is None else 20):
+            if has_begun(child, os.path.join(threads.paths[db1], "schedstat")):
+                break
+            time.sleep(0.05)
+        time.sleep(0.3)
         threads.ran(web1, 9, 250, 50)
         threads.ran(db1, 4, 100, 0)
         time.sleep(0.8)
         threads.ran(web1, 0, 750, 0)
+        child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=20)
         return child.returncode, out.decode(), err.decode()
 

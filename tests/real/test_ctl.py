@@ -84,6 +84,14 @@ def check_verb(lab):
           "all is well")
 
 
+@case("check and status say when no CPU is left for the host itself")
+def no_cpu_for_the_host(lab):
+    placed(lab, vcpus=len(lab.cpus))
+    states = {one["name"]: one["state"] for one in json.loads(said(lab, "check", "--json")[1])}
+    equal(states["host"], "warning", "check")
+    check(any("no CPU is left" in warning for warning in lab.daemon.status()["warnings"]), "status: %s", lab.daemon.status())
+
+
 @case("events: a VM's life as sentences, followed while it is lived")
 def events(lab):
     lab.daemon.start()
