@@ -53,6 +53,7 @@ enum { COMPLETE_FILE = 1 };
  * EXIT_DONE, or COMPLETE_FILE. */
 int complete_line(Ctl *ctl, int argc, char **argv);
 
+int run_capture(Ctl *ctl, int argc, char **argv);
 int run_check(Ctl *ctl, int argc, char **argv);
 int run_events(Ctl *ctl, int argc, char **argv);
 int run_explain(Ctl *ctl, int argc, char **argv);

@@ -90,6 +90,11 @@ const Verb verbs[] = {
          "Until the daemon ends; reading the files again does not undo it.\n"
          "  --persist   also at later starts; not for what vas-daemon's options set",
          false, run_set},
+        {NULL, "capture", "FILE [--hash-names]", "what the planner sees, for vas-sim --capture",
+         "The topology, the VMs with ranges and masks, credits and cool-downs, and the plans\n"
+         "that the daemon makes of them; and the last events. Written by vasctl, mode 0600.\n"
+         "  --hash-names   other names and UUIDs for the VMs, and no events",
+         false, run_capture},
         {NULL, "pause", "", "keep all pins, move nothing until resume", NULL, false, run_pause},
         {NULL, "resume", "", "act again", NULL, false, run_resume},
         {NULL, "reassign", "VM|all [--dry-run]", "place anew, as well as it can be done",

@@ -563,6 +563,7 @@ static const Verb verbs[] = {
         {"Plan", false, verb_plan},
         {"Check", false, verb_check},
         {"QueryAffinity", false, verb_query_affinity},
+        {"Capture", true, verb_capture},
         {"Settle", false, verb_settle},
         {"Reassign", true, verb_reassign},
         {"GetSettings", false, verb_get_settings},

@@ -28,4 +28,5 @@ bool request_view(const Request *request, View *ret);
 
 void verb_plan(const Request *request);  /* verb_plan.c */
 void verb_check(const Request *request); /* verb_check.c */
+void verb_capture(const Request *request); /* verb_capture.c */
 void verb_get_events(const Request *request); /* verb_events.c */

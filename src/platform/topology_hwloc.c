@@ -63,10 +63,19 @@ __attribute__((format(printf, 3, 4))) static int fail(int r, char *ret_why, cons
         return r;
 }
 
+static bool is_xml_text(const char *spec) {
+        return spec[0] == '<';
+}
+
 /* A file is XML; what is no file is a synthetic description. */
 static int set_source(hwloc_topology_t topology, const char *spec) {
         struct stat st;
 
+        if (is_xml_text(spec))
+                return strlen(spec) >= XML_BYTES_MAX ||
+                                       hwloc_topology_set_xmlbuffer(topology, spec, (int)strlen(spec) + 1) < 0
+                               ? -EINVAL
+                               : 0;
         if (stat(spec, &st) < 0)
                 return hwloc_topology_set_synthetic(topology, spec) < 0 ? -EINVAL : 0;
         if (!S_ISREG(st.st_mode) || st.st_size > XML_BYTES_MAX)
@@ -108,12 +117,14 @@ static int load(const char *spec, const char *fsroot, bool with_l2, hwloc_topolo
             hwloc_topology_set_components(topology, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "x86") < 0)
                 return fail(-errno, ret_why, "hwloc can not be set up: %s", strerror(errno));
         r = spec ? set_source(topology, spec) : 0;
+        if (r < 0 && is_xml_text(spec))
+                return fail(r, ret_why, "it is no XML of hwloc's");
         if (r < 0)
                 return fail(r, ret_why, "'%.180s' is neither an hwloc description nor an XML file", spec);
         r = load_below(topology, spec ? NULL : fsroot);
         if (r < 0)
                 return fail(r, ret_why, "hwloc can not read the topology of %.180s: %s",
-                            spec ? spec : "this host", strerror(-r));
+                            !spec ? "this host" : is_xml_text(spec) ? "the XML" : spec, strerror(-r));
         *ret = STEAL_PTR(topology);
         return 0;
 }
@@ -382,12 +393,12 @@ int topology_from_hwloc(const char *spec, const char *fsroot, ClusterLevel level
         return build(topology, level, &isolated, ret, ret_why);
 }
 
-char *topology_export_xml(const char *spec, const char *fsroot) {
+char *topology_export_xml(const char *spec, const char *fsroot, ClusterLevel level) {
         AUTO_HWLOC hwloc_topology_t topology = NULL;
         char why[WHY_SIZE], *buffer = NULL, *copy;
         int length;
 
-        if (load_for_level(spec, fsroot, LEVEL_AUTO, &topology, why) < 0 ||
+        if (load_for_level(spec, fsroot, level, &topology, why) < 0 ||
             hwloc_topology_export_xmlbuffer(topology, &buffer, &length, 0) < 0)
                 return NULL;
         copy = strdup(buffer);

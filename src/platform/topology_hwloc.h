@@ -7,9 +7,9 @@
 
 /*
  * spec: NULL for the machine, else an hwloc synthetic description
- * ("numa:4 l3:10 core:8 pu:1") or the path of an XML file. fsroot: directory
- * that stands in for /, NULL or "" for / itself; with a spec it only says where
- * the isolated CPUs are read, and without one nothing is isolated.
+ * ("numa:4 l3:10 core:8 pu:1"), the path of an XML file, or XML itself ("<...").
+ * fsroot: directory that stands in for /, NULL or "" for / itself; with a spec it
+ * only says where the isolated CPUs are read, and without one nothing is isolated.
  *
  * level: what a cluster shall be; LEVEL_AUTO chooses, and ret->level then says
  * what it chose. Returns 0; -ENODATA when the host has no such level; -EINVAL
@@ -23,5 +23,5 @@ int topology_from_hwloc(const char *spec, const char *fsroot, ClusterLevel level
                         char ret_why[256]);
 
 /* The same host as newly allocated hwloc XML, which topology_from_hwloc can
- * read again. NULL: it can not be read, or out of memory. */
-char *topology_export_xml(const char *spec, const char *fsroot);
+ * read again for that level. NULL: it can not be read, or out of memory. */
+char *topology_export_xml(const char *spec, const char *fsroot, ClusterLevel level);

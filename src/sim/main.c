@@ -2,6 +2,7 @@
 
 /* vas-sim: replays traces and snapshots through the planner, and writes traces. */
 
+#include "sim/capture.h"
 #include "sim/host_spec.h"
 #include "sim/options.h"
 #include "sim/progress.h"
@@ -153,6 +154,8 @@ static int run(const Options *options, Complaint *ret_why) {
                 return run_trace(options, ret_why);
         case MODE_SNAPSHOTS:
                 return run_snapshots(options, ret_why);
+        case MODE_CAPTURE:
+                return capture_run(options, stdout, ret_why);
         case MODE_GENERATE:
                 return run_generate(options, ret_why);
         }

@@ -13,6 +13,7 @@
 const char options_help[] =
         "Usage: vas-sim [--topology SPEC|XML] --trace FILE|- [OPTION]...\n"
         "       vas-sim [--topology SPEC|XML] --snapshot FILE [OPTION]...\n"
+        "       vas-sim --capture FILE [--reassign VM|all] [--json]\n"
         "       vas-sim --generate MIX --topology SPEC|XML [--occupancy P] [--seed N] [--events N]\n"
         "Replays the arrivals and departures of virtual machines through VSched's planner.\n"
         "\n"
@@ -22,6 +23,8 @@ const char options_help[] =
         "  --cluster-level L    auto|cluster|l3|numa|package: what a cluster is (auto)\n"
         "  --trace FILE|-       a trace; - is standard input\n"
         "  --snapshot FILE      place each set of VMs of the file from scratch\n"
+        "  --capture FILE       what vasctl capture wrote on a host: plan its next round again\n"
+        "  --reassign VM|all    of a capture: place that VM or all anew, without regard to credits\n"
         "\n"
         "How to place:\n"
         "  --policy P[,P]...    planner (ours, the default), or, to compare: random, first-fit, best-fit,\n"
@@ -146,7 +149,7 @@ static int take_memory(const char *text, bool *ret, Complaint *why) {
 
 static int take_mode(Options *options, Mode mode, Complaint *why) {
         if (options->mode != MODE_HELP && options->mode != mode)
-                return complain(why, "--trace, --snapshot and --generate exclude each other");
+                return complain(why, "--trace, --snapshot, --capture and --generate exclude each other");
         options->mode = mode;
         return 0;
 }
@@ -156,6 +159,8 @@ enum {
         OPT_LEVEL,
         OPT_TRACE,
         OPT_SNAPSHOT,
+        OPT_CAPTURE,
+        OPT_REASSIGN,
         OPT_POLICY,
         OPT_BUDGET,
         OPT_COOL_DOWN,
@@ -180,6 +185,8 @@ static const struct option long_options[] = {
         {"cluster-level", required_argument, NULL, OPT_LEVEL},
         {"trace", required_argument, NULL, OPT_TRACE},
         {"snapshot", required_argument, NULL, OPT_SNAPSHOT},
+        {"capture", required_argument, NULL, OPT_CAPTURE},
+        {"reassign", required_argument, NULL, OPT_REASSIGN},
         {"policy", required_argument, NULL, OPT_POLICY},
         {"budget", required_argument, NULL, OPT_BUDGET},
         {"cool-down", required_argument, NULL, OPT_COOL_DOWN},
@@ -247,6 +254,12 @@ static int take_option(int option, Options *options, Complaint *why) {
         case OPT_SNAPSHOT:
                 options->file = optarg;
                 return take_mode(options, MODE_SNAPSHOTS, why);
+        case OPT_CAPTURE:
+                options->file = optarg;
+                return take_mode(options, MODE_CAPTURE, why);
+        case OPT_REASSIGN:
+                options->reassign = optarg;
+                return 0;
         case OPT_POLICY:
                 return take_policies(optarg, options, why);
         case OPT_SMT:
@@ -285,9 +298,13 @@ static int take_option(int option, Options *options, Complaint *why) {
 
 static int check_combination(const Options *options, Complaint *why) {
         if (options->mode == MODE_HELP)
-                return complain(why, "nothing to do: give --trace, --snapshot or --generate (--help tells more)");
+                return complain(why, "nothing to do: give --trace, --snapshot, --capture or --generate (--help tells more)");
         if (options->mode == MODE_GENERATE && !options->topology)
                 return complain(why, "--generate needs --topology");
+        if (options->mode == MODE_CAPTURE && options->topology)
+                return complain(why, "--capture excludes --topology: the host's is in the file");
+        if (options->mode != MODE_CAPTURE && options->reassign)
+                return complain(why, "--reassign needs --capture");
         if (options->mode != MODE_TRACE && (options->svg || options->watch))
                 return complain(why, "--svg and --watch need --trace");
         if (options->watch && options->json)

@@ -12,6 +12,7 @@ typedef enum Mode {
         MODE_VERSION,
         MODE_TRACE,
         MODE_SNAPSHOTS,
+        MODE_CAPTURE,
         MODE_GENERATE,
 } Mode;
 
@@ -39,7 +40,8 @@ typedef struct FaultRates {
 typedef struct Options {
         Mode mode;
         const char *topology; /* NULL: the trace's own */
-        const char *file;     /* trace or snapshot set */
+        const char *file;     /* trace, snapshot set or capture */
+        const char *reassign; /* of a capture: "all", a UUID or a name; NULL: an ordinary round */
         ClusterLevel level;
         PolicyKind policy[POLICY_KINDS];
         unsigned n_policies;

@@ -29,6 +29,7 @@
 #include "daemon/view_check.h"
 #include "daemon/view_metrics.h"
 #include "daemon/view_settings.h"
+#include "wire/capture.h"
 #include "wire/names.h"
 
 typedef struct Fake {
@@ -331,9 +332,27 @@ static void answer_events(const Fake *fake, ControlCall *call, json_t *parameter
                 abort();
 }
 
+static void answer_capture(const Fake *fake, ControlCall *call, bool hash_names) {
+        History *history = calloc(1, sizeof(*history));
+        Snapshot *snapshot = malloc(sizeof(*snapshot));
+        json_t *capture;
+
+        if (!history || !snapshot)
+                abort();
+        *snapshot = fake->scene->snapshot;
+        if (hash_names)
+                capture_hash_names(snapshot, history, (const uint64_t[2]){1, 2});
+        capture = capture_pack(snapshot, history, &fake->scene->policy, 0);
+        json_object_set_new(capture, "vsched_capture", json_integer(CAPTURE_FORM));
+        control_reply(call, mood_is(fake, "confused") ? NULL : json_pack("{so}", "capture", json_incref(capture)));
+        json_decref(capture);
+        free(snapshot);
+        free(history);
+}
+
 static bool changes(const char *method) {
         return strcmp(method, "Reassign") == 0 || strcmp(method, "Set") == 0 || strcmp(method, "SetPolicy") == 0 ||
-               strcmp(method, "Pause") == 0 || strcmp(method, "Resume") == 0 ||
+               strcmp(method, "Capture") == 0 || strcmp(method, "Pause") == 0 || strcmp(method, "Resume") == 0 ||
                strcmp(method, "Recover") == 0;
 }
 
@@ -359,6 +378,8 @@ static void on_call(void *userdata, ControlCall *call, const char *full, json_t 
                 answer_list(fake, call, scope, json_is_true(json_object_get(parameters, "detail")));
         else if (strcmp(method, "GetSettings") == 0)
                 answer_settings(call, json_string_value(json_object_get(parameters, "key")));
+        else if (strcmp(method, "Capture") == 0)
+                answer_capture(fake, call, json_is_true(json_object_get(parameters, "hash_names")));
         else if (strcmp(method, "GetEvents") == 0)
                 answer_events(fake, call, parameters);
         else if (strcmp(method, "GetHost") == 0)

@@ -35,7 +35,7 @@ QUERIES = [("GetStatus", {}), ("GetMetrics", {}), ("Check", {}), ("ListVms", {"s
            ("Settle", {}), ("Plan", {}),
            ("Plan", {"add": 2, "range": "0-1", "policy": "static", "reassign": "all"})]
 CHANGES = [("Reassign", {"scope": "all", "dry_run": True}), ("SetPolicy", {"policy": "static"}),
-           ("Set", {"key": "smt", "value": "auto", "persist": False}), ("Pause", {}),
+           ("Capture", {"hash_names": True}), ("Set", {"key": "smt", "value": "auto", "persist": False}), ("Pause", {}),
            ("Resume", {}), ("Recover", {})]
 
 

@@ -289,7 +289,8 @@ def usage_errors_need_no_daemon():
                   ["report"], ["report", "-o"], ["report", "-o", ""], ["report", "x", "-o", "y"], ["report", "--json", "-o", "x"],
                   ["measure", "0"], ["measure", "3601"], ["measure", "1.5"], ["measure", "-1"], ["measure", "1", "2"],
                   ["measure", "x\033"],
-                  ["top", "x"], ["top", "-d"], ["top", "-d", "x"], ["top", "-d", "0"], ["top", "--delay=1s"],
+                  ["capture"], ["capture", ""], ["capture", "a", "b"], ["capture", "a", "--json"],
+                  ["capture", "--hash-names=1", "a"], ["top", "x"], ["top", "-d"], ["top", "-d", "x"], ["top", "-d", "0"], ["top", "--delay=1s"],
                   ["top", "-d", "nan"], ["top", "-d", "3601"], ["events", "x"], ["events", "-n"], ["events", "-n", "x"], ["events", "--last=-1"],
                   ["events", "-n", "1000001"], ["events", "-f=1"], ["events", "-n", "99999999999999999999"],
                   ["plan", "x"], ["plan", "--add"], ["plan", "--add", "0"], ["plan", "--add", "513"],
@@ -316,7 +317,7 @@ def values_that_look_like_options():
 def no_daemon():
     for words in (["set", "config", "-sp", "affinity"], ["query", "affinity", "-s", "all"],
                   ["opt", "reassign", "-s", "all"], ["status"], ["list"], ["show", "a"], ["map"], ["explain", "a"],
-                  ["metrics"], ["measure"], ["report", "-o", "/nonexistent/x"], ["top"], ["events"], ["events", "-f"], ["plan"],
+                  ["metrics"], ["measure"], ["report", "-o", "/nonexistent/x"], ["top"], ["capture", "/nonexistent/c"], ["events"], ["events", "-f"], ["plan"],
                   ["pause"], ["resume"], ["reassign", "all"],
                   ["get"], ["set", "smt", "true"]):
         check_failed(run(*words), 4, "not running", "/nonexistent/vas.sock")
@@ -364,7 +365,7 @@ def helps():
         equal(run(*words), run("--help"), words)
     equal(run("--help")[::2], (0, ""), "code and stderr")
     check(max(map(len, run("--help")[1].splitlines())) <= 80, "wider than 80 columns")
-    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["top"], ["check"], ["measure"], ["report"], ["metrics"],
+    for words in (["status"], ["list"], ["show"], ["map"], ["explain"], ["top"], ["capture"], ["check"], ["measure"], ["report"], ["metrics"],
                   ["events"], ["plan"],
                   ["pause"], ["resume"], ["reassign"],
                   ["recover"], ["get"], ["set"], ["set", "config"], ["query", "affinity"], ["opt", "reassign"], ["opt", "recover"]):
@@ -890,6 +891,33 @@ def events_that_are_lost():
 
 
 @case
+def captures():
+    with Fake() as fake, tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "a b.json")
+        for _ in range(2):  # the second replaces the first
+            equal(fake.says("capture", path), (0, "Captured 8 VMs. To plan from it: vas-sim --capture %s\n" % path, ""),
+                  "answer")
+        equal((os.stat(path).st_mode & 0o777, os.listdir(directory)), (0o600, ["a b.json"]), "mode, and nothing else")
+        with open(path, encoding="ascii") as f:
+            text = f.read()
+        check(harmless(text) and "web1" in text, "names or control characters: %r" % text[:200])
+        equal(len(json.loads(text)["snapshot"]["vms"]), 8, "VMs")
+        equal(run_on_terminal("capture", path, "--hash-names", socket=fake.socket)[::2], (0, ""), "on a terminal")
+        with open(path, encoding="ascii") as f:
+            text = f.read()
+        check("web1" not in text and '"name":"vm-' in text, "names that are not hashed: %r" % text[:200])
+        os.symlink(path, path + ".link")
+        for bad, part in ((directory, "no plain file"), (path + ".link", "no plain file"), ("/dev/null", "no plain file"),
+                          (directory + "/no/such", "No such file"), (directory + "/" + "x" * 300, "too long")):
+            check_failed(fake.says("capture", bad), 1, part)
+        equal(sorted(os.listdir(directory)), ["a b.json", "a b.json.link"], "files that are left")
+    with Fake(mood="denied") as fake:
+        check_failed(fake.says("capture", "/nonexistent/c"), 5, "admin group")
+    with Fake(mood="confused") as fake:
+        check_failed(fake.says("capture", "/nonexistent/c"), 1, "no capture")
+
+
+@case
 def set_a_key():
     with Fake() as fake:
         for words, said in ((["layout", "spread"], "placement.layout = spread, until the daemon ends."),
@@ -1053,6 +1081,8 @@ def top_is_put_aside_and_killed():
         live.process.send_signal(signal.SIGTSTP)
         live.read_until(lambda text: text.endswith("\033[?1049l"), "the screen is given back")
         equal(termios.tcgetattr(live.end), live.before, "the terminal's modes while it is stopped")
+        while os.waitid(os.P_PID, live.process.pid, os.WSTOPPED | os.WNOWAIT).si_code != os.CLD_STOPPED:
+            pass
         live.process.send_signal(signal.SIGCONT)
         live.read_until(lambda text: text.count("tuned") == 2, "it is drawn again")
         live.process.send_signal(signal.SIGTERM)

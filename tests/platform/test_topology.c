@@ -270,7 +270,7 @@ static void xml_keeps_all(void **state) {
 
         (void)state;
         tree_unpack(tree, "arm64-64cpu-16cluster-4node.tar.xz");
-        char *xml = topology_export_xml(NULL, tree);
+        char *xml = topology_export_xml(NULL, tree, LEVEL_AUTO);
         assert_non_null(xml);
         tree_write(tree, "host.xml", "%s", xml);
         free(xml);

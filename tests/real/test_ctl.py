@@ -155,6 +155,47 @@ def report(lab):
         check(part in page, "%r is not in it", part)
 
 
+def moves_of(plan):
+    return [tuple(move[key] for key in ("vm", "vcpu", "kind", "from", "to")) for move in plan["moves"]]
+
+
+def sim(lab, path, *options):
+    done = subprocess.run([lab.daemon.sim, "--capture", path, "--json", *options],
+                          capture_output=True, text=True, check=False, timeout=60)
+    equal((done.returncode, done.stderr), (0, ""), "vas-sim")
+    return json.loads(done.stdout)
+
+
+@case("capture: vas-sim plans from it what the daemon plans")
+def capture(lab):
+    # No credits by time: nothing changes between two questions.
+    lab.daemon.start(settings={"daemon": {"mode": "observe"}, "defrag": {"credits-per-10s": "0"}})
+    vms = [lab.vm(name, vcpus=vcpus).start() for name, vcpus in (("a", 1), ("b", 1), ("c", 2))]
+    wait_until(lambda: json.loads(said(lab, "reassign", "all", "--dry-run", "--json")[1]).get("vms") == 3 and
+               "UNSEEN" not in lab.daemon.status()["verdicts"], 3 * SOON)
+    for options in ((), ("--hash-names",)):
+        path = "/run/capture.json"
+        equal(said(lab, "capture", path, *options)[::2], (0, ""), "capture")
+        equal((os.stat(path).st_mode & 0o777, os.stat(path).st_uid), (0o600, os.geteuid()), "mode and owner")
+        text = read(path)
+        check("HostName" not in text or not options, "the machine's name is in it")
+        check((vms[0].name in text) != bool(options), "VMs' names")
+        for how, live in (((), ("plan",)), (("--reassign", "all"), ("reassign", "all", "--dry-run"))):
+            found = sim(lab, path, *how)
+            equal((found["same"], found["vms"], found["vcpus"]), (True, 3, 4), "what vas-sim says")
+            planned = json.loads(said(lab, *live, "--json")[1])
+            check(planned["moves"], "there is nothing to compare: %s", planned)
+            mine = moves_of(found["plan"])
+            if options:
+                equal([move[1:] for move in mine], [move[1:] for move in moves_of(planned)], "moves")
+            else:
+                equal(mine, moves_of(planned), "moves")
+            equal((found["plan"]["before"], found["plan"]["after"]), (planned["before"], planned["after"]), "scores")
+        os.unlink(path)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    equal(said(lab, "capture", "/tmp/c", before=nobody)[0], 5, "somebody else's")
+
+
 @case("query affinity of a placed VM: one line of JSON that agrees with /proc")
 def query(lab):
     vm = placed(lab, vcpus=2)

@@ -54,6 +54,10 @@ def names_what_is_wrong():
             text="1 create a 1 0\n2 create a 1 0\n")
     refused("so --topology is needed", "--trace", "-", text="1 create a 1 0\n")
     refused("topology nonsense", "--topology", "nonsense", "--trace", "-", text=TRACE)
+    refused("--reassign needs --capture", "--trace", "-", "--reassign", "all", text=TRACE)
+    refused("--capture excludes --topology", "--capture", "x", "--topology", SPEC)
+    refused("/nonexistent: No such file", "--capture", "/nonexistent")
+    refused("exclude each other", "--capture", "x", "--trace", "-")
     refused("is not auto, true", "--trace", "-", "--smt", "maybe", text=TRACE)
     refused("/nonexistent/x.svg", "--trace", "-", "--svg", "/nonexistent/x.svg", text=TRACE)
     with tempfile.NamedTemporaryFile("w", suffix=".xml") as f:

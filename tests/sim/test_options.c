@@ -81,7 +81,7 @@ static void refuses_bad_ones(void **state) {
                 {"--trace x --faults storms=1", "--faults: \"storms\" is not"},
                 {"--trace x --faults writes=101", "--faults: \"101\" is not a number from 0 to 100"},
                 {"--trace x --cluster-level l4", "--cluster-level: \"l4\" is not"},
-                {"--trace x --snapshot y", "--trace, --snapshot and --generate exclude each other"},
+                {"--trace x --snapshot y", "--trace, --snapshot, --capture and --generate exclude each other"},
                 {"--generate big --topology x", "--generate: \"big\" is not azure"},
                 {"--generate odd", "--generate needs --topology"},
                 {"--snapshot x --svg y", "--svg and --watch need --trace"},

@@ -50,6 +50,7 @@ class Daemon:
     def __init__(self, build):
         self.program = self._install(build, "src/daemon/vas-daemon")
         self.ctl = self._install(build, "src/ctl/vasctl")
+        self.sim = self._install(build, "src/sim/vas-sim")
         self.counter = self._install(build, "tests/real/count_writes.so")
         self.process = None
         self.write_delay_ms = 0
