@@ -10,6 +10,7 @@
 
 #include "daemon/once.h"
 #include "daemon/server.h"
+#include "platform/confine.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/utf8.h"
@@ -26,6 +27,14 @@ static void block_signals(void) {
         sigaddset(&set, SIGHUP);
         sigprocmask(SIG_BLOCK, &set, NULL);
         signal(SIGPIPE, SIG_IGN);
+}
+
+/* Before any thread is started: it is for all of them. */
+static void give_up_rights(void) {
+        int r = confine();
+
+        if (r < 0)
+                log_warning("the kernel does not confine this process (seccomp: %s): going on without", strerror(-r));
 }
 
 static int run(const Options *options, Settings *settings) {
@@ -70,5 +79,6 @@ int main(int argc, char **argv) {
                 return EXIT_USAGE;
         }
         log_set_level(settings->log_level);
+        give_up_rights();
         return run(&options, settings);
 }

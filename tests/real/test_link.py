@@ -117,6 +117,22 @@ def unprivileged(lab):
     equal(vm.masks(), {0: frozenset(lab.cpus)}, "restored")
 
 
+@case("every thread of the running daemon is confined, libvirt's too, and has no socket but local ones")
+def confined(lab):
+    lab.daemon.start()
+    placed_vm(lab)
+    tasks = "/proc/%d/task" % lab.daemon.pid
+    for tid in os.listdir(tasks):
+        with open("%s/%s/status" % (tasks, tid), encoding="ascii") as f:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        equal((status["Seccomp"], status["NoNewPrivs"]), ("2", "1"), "seccomp and no_new_privs of " + status["Name"])
+    links = [os.readlink("/proc/%d/fd/%s" % (lab.daemon.pid, fd)) for fd in os.listdir("/proc/%d/fd" % lab.daemon.pid)]
+    sockets = {link[8:-1] for link in links if link.startswith("socket:[")}
+    with open("/proc/%d/net/unix" % lab.daemon.pid, encoding="ascii", errors="replace") as f:
+        local = {line.split()[6] for line in f.readlines()[1:]}
+    check(sockets and sockets <= local, "sockets that are not local: %s", sockets - local)
+
+
 def lab_user(name):
     with open("/etc/passwd", encoding="utf-8") as f:
         return next(int(line.split(":")[2]) for line in f if line.startswith(name + ":"))
