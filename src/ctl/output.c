@@ -184,7 +184,8 @@ static int print_json_part(const char *text, size_t length, void *userdata) {
 
 void print_json(const json_t *value, bool compact) {
         /* ASCII alone: a raw C1 control in a name would reach the terminal. */
-        size_t flags = JSON_ENSURE_ASCII | JSON_ENCODE_ANY | (compact ? JSON_COMPACT : JSON_INDENT(2));
+        size_t flags = JSON_ENSURE_ASCII | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15) |
+                       (compact ? JSON_COMPACT : JSON_INDENT(2));
 
         if (value)
                 json_dump_callback(value, print_json_part, NULL, flags);

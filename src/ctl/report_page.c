@@ -81,7 +81,7 @@ static void print_head(const Report *report) {
         fprintf(report->file, "</h1>\n<p class=\"faint\">VSched, %s. vas-daemon ", now);
         html_text(report->file, get_string(report->status, "version"));
         fprintf(report->file, ", %s; policy ",
-                get_bool(report->status, "paused") ? "paused: pins stay, nothing is moved"
+                get_bool(report->status, "paused") ? "paused: nothing is moved"
                 : strcmp(get_string(report->status, "mode"), "observe") == 0
                         ? "observing: this is where it would have the vCPUs"
                         : "acting");

@@ -31,7 +31,7 @@ static void print_daemon(const Ctl *ctl, const json_t *status) {
 
         print_label(ctl, "Daemon");
         printf("%s%s%s, version ", colour_start(ctl, colour),
-               paused   ? "paused (pins stay)"
+               paused   ? "paused (nothing is moved until 'vasctl resume')"
                : acting ? "acting"
                         : "observing (changes nothing)",
                colour_end(ctl, colour));

@@ -46,7 +46,7 @@ static int once_lock(Once *once) {
         if (r == 0) {
                 r = once->lock_fd = runtime_lock(&once->paths, &holder);
                 if (r == -EWOULDBLOCK)
-                        log_error("vas-daemon is running (process %d): ask it through vasctl", (int)holder);
+                        log_error("vas-daemon is running (process %d): use vasctl", (int)holder);
                 else if (r < 0)
                         log_error("can not lock %s: %s", once->paths.lock, strerror(-r));
         } else
@@ -133,18 +133,20 @@ static void print_moves(const Rounds *rounds, bool act) {
                 char name[VM_NAME_SIZE];
                 memcpy(name, rounds->snapshot->vm[vcpu->vm].name, sizeof(name));
                 text_disarm(name);
-                printf("%s vCPU %u: %s", name, vcpu->number, move_kind_name(move->kind));
-                if (move->from >= 0)
-                        printf(" from CPU %d", move->from);
-                if (move->to >= 0)
-                        printf(" to CPU %d\n", move->to);
+                printf("%s vCPU %u: ", name, vcpu->number);
+                if (move->to >= 0 && move->from >= 0)
+                        printf("CPU %d -> %d", move->from, move->to);
+                else if (move->to >= 0)
+                        printf("CPU %d", move->to);
                 else
-                        printf(" to %u shared CPUs\n", cpuset_count(pool_get(&rounds->snapshot->pool, move->mask)));
+                        printf("%u shared CPUs", cpuset_count(pool_get(&rounds->snapshot->pool, move->mask)));
+                printf(" (%s)\n", move_kind_name(move->kind));
         }
-        printf("%u write%s %s, %u VM%s, excess clusters %u -> %u, not placed %u -> %u\n", plan->n_moves,
-               plan->n_moves == 1 ? "" : "s", act ? "done" : "wanted", rounds->snapshot->n_vms,
-               rounds->snapshot->n_vms == 1 ? "" : "s", plan->before.excess_clusters, plan->after.excess_clusters,
-               plan->before.unplaced, plan->after.unplaced);
+        printf("%u VM%s, %u move%s of a vCPU %s; VMs without CPUs of their own %u -> %u, "
+               "clusters above the minimum %u -> %u\n",
+               rounds->snapshot->n_vms, rounds->snapshot->n_vms == 1 ? "" : "s", plan->n_moves,
+               plan->n_moves == 1 ? "" : "s", act ? "done" : "wanted", plan->before.unplaced,
+               plan->after.unplaced, plan->before.excess_clusters, plan->after.excess_clusters);
 }
 
 /* Ends it; the exit code for result r. */
@@ -207,7 +209,7 @@ int once_recover(const Settings *settings) {
                 fact_list_free(facts);
                 once.state->paused = true;
                 r = rounds_restore(once.rounds, false, &restored, &failed);
-                printf("%u thread%s restored, %u could not be; paused until 'vasctl resume'\n", restored,
+                printf("%u thread%s restored, %u could not be; a daemon stays paused until 'vasctl resume'\n", restored,
                        restored == 1 ? "" : "s", failed);
                 if (failed)
                         log_error("some threads could not be restored: root or CAP_SYS_NICE is needed");

@@ -84,7 +84,8 @@ static int options_take(Options *options, int argc, char **argv, int *i, char re
         const OptionInfo *info = option_find(arg, &value);
 
         if (!info && !arg_is(arg, "--config", &value)) {
-                snprintf(ret_why, SETTINGS_WHY_SIZE, "unknown option or word '%.100s'; see vas-daemon --help", arg);
+                snprintf(ret_why, SETTINGS_WHY_SIZE, "unknown option or word '%.100s'; %s", arg,
+                         strcmp(arg, "start") == 0 ? "'start server' is wanted" : "see vas-daemon --help");
                 return -EINVAL;
         }
         value = option_value(argc, argv, i, value);

@@ -46,7 +46,8 @@ void server_view(const Server *server, View *ret) {
                       .policy = &server->settings->policy,
                       .plan = rounds->plan,
                       .offline = &rounds->offline,
-                      .acting = server_acts(server)};
+                      .acting = server_acts(server),
+                      .paused = server->state->paused};
 }
 
 void server_poke(Server *server, bool full) {
@@ -119,7 +120,7 @@ static void server_answer_waiters(Server *server) {
         for (unsigned i = server->n_waiters; i-- > 0;) {
                 Waiter *waiter = &server->waiter[i];
                 if (waiter->started && waiter->reassign)
-                        verbs_answer_reassign(server, waiter->call, false, true);
+                        verbs_answer_reassign(server, waiter->call, false, NULL);
                 else if (waiter->started)
                         control_reply(waiter->call, NULL);
                 else
@@ -131,7 +132,7 @@ static void server_answer_waiters(Server *server) {
 static void server_try_reassign(Server *server, Waiter *waiter) {
         int r = rounds_try_reassign(server->rounds, waiter->reassign);
 
-        verbs_answer_reassign(server, waiter->call, true, r == 0);
+        verbs_answer_reassign(server, waiter->call, true, r == 0 ? NULL : waiter->reassign);
         server_drop_waiter(server, (unsigned)(waiter - server->waiter));
 }
 
@@ -296,8 +297,6 @@ static void server_start_round(Server *server) {
 
         server->facts_fresh = false;
         server->full_asked = false;
-        if (request.reassign)
-                events_add(server->events, EVENT_REASSIGN, 0, NULL, "reassign of %.200s", request.reassign);
         int r = rounds_begin(rounds, server->facts, &request);
         if (r < 0) {
                 report_round(server->report, rounds);
@@ -306,10 +305,11 @@ static void server_start_round(Server *server) {
                 return;
         }
         if (r > 0 && reassign) {
-                verbs_answer_reassign(server, reassign->call, false, false);
+                verbs_answer_reassign(server, reassign->call, false, reassign->reassign);
                 server_drop_waiter(server, (unsigned)(reassign - server->waiter));
                 reassign = NULL;
-        }
+        } else if (request.reassign)
+                events_add(server->events, EVENT_REASSIGN, 0, NULL, "reassign of %.200s", request.reassign);
         if (dry_run) {
                 server_try_reassign(server, reassign);
                 reassign = NULL;

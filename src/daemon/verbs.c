@@ -411,22 +411,22 @@ static void verb_reassign(const Request *request) {
         if (!dry_run && !server_acts(request->server)) {
                 verbs_error(request->call, "Refused",
                             request->server->state->paused ? "paused: 'vasctl resume' lets the daemon act again"
-                                                           : "mode is observe: nothing is written");
+                                                           : "mode is observe: 'vasctl set mode act' lets the daemon act");
                 return;
         }
         if (need_link(request))
                 wait_for_round(request, scope, dry_run);
 }
 
-void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, bool found) {
+void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, const char *missing) {
         Request request = {.server = server, .call = call};
         Rounds *rounds = server->rounds;
         const Plan *plan = dry_run ? rounds->trial : rounds->plan;
         unsigned failed = 0;
         View view;
 
-        if (!found) {
-                control_error(call, VAS_INTERFACE ".NoSuchVm", NULL);
+        if (missing) {
+                control_error(call, VAS_INTERFACE ".NoSuchVm", json_pack("{s:s}", "vm", missing));
                 return;
         }
         server_view(server, &view);

@@ -10,7 +10,7 @@
 void verbs_handle(void *userdata, ControlCall *call, const char *method, json_t *parameters, const Peer *peer);
 
 /* Answers Reassign from the plan of the round that carried it out (or tried it). */
-void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, bool found);
+void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, const char *missing);
 
 /* Answers Recover; r: what saving the state ended with. */
 void verbs_answer_recover(ControlCall *call, int r, unsigned restored, unsigned failed);

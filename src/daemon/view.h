@@ -20,6 +20,7 @@ typedef struct View {
         /* CPUs that the machine has but that are offline, for the map. */
         const CpuSet *offline;
         bool acting; /* false: observing or paused, the plan is only wanted */
+        bool paused;
 } View;
 
 /* Index of the VM with that UUID or else name; -1: none. */

@@ -20,7 +20,7 @@ static const char *plural(unsigned n) {
 static void check_mode(json_t *checks, const CheckInput *input) {
         if (input->paused)
                 check_add(checks, CHECK_WARNING, "daemon", "vasctl resume",
-                          "paused: pins stay, nothing is moved");
+                          "paused: nothing is moved");
         else if (!input->act)
                 check_add(checks, CHECK_OK, "daemon",
                           "'vasctl set mode act --persist', once 'vasctl plan' pleases",

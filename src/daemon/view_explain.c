@@ -108,8 +108,8 @@ static void tell_whether_acting(Story *story) {
                 return;
         present_masks(story, &masks);
         tell(story,
-             "The daemon only observes now, or is paused: what follows is what it would do. At present the "
-             "threads may run on CPUs %s.",
+             "%s: what follows is what it would do. At present the threads may run on CPUs %s.",
+             story->view->paused ? "The daemon is paused" : "The daemon only observes now",
              cpus_words(&masks, &words));
 }
 
@@ -252,10 +252,10 @@ static void tell_where(Story *story) {
                 return;
         case VERDICT_FOREIGN:
                 tell(story,
-                     "Somebody else narrowed %u of its %u vCPU threads before the daemon came (taskset, a "
-                     "hook, "
-                     "tuned). The daemon leaves them alone.",
-                     story->verdict->n_foreign, (unsigned)story->vm->n_vcpus);
+                     "Somebody else narrowed %u of its %u vCPU %s before the daemon came (taskset, a hook, "
+                     "tuned). The daemon leaves %s alone.",
+                     story->verdict->n_foreign, COUNTED(story->vm->n_vcpus, "thread"),
+                     story->verdict->n_foreign == 1 ? "it" : "them");
                 return;
         case VERDICT_EXCLUDED:
                 tell(story, "The daemon does not manage it: %s.", *why ? why : "it is excluded");

@@ -309,8 +309,9 @@ def reassign_none(lab):
 def reassign_unknown(lab):
     lab.daemon.start()
     for scope in ("nobody", NOBODY):
-        code, out, _ = said(lab, "opt", "reassign", "-s", scope)
-        equal((code, out), (3, NO_VM), scope)
+        equal(said(lab, "opt", "reassign", "-s", scope),
+              (3, NO_VM, "vasctl: no running VM has the name or UUID '%s'\n" % scope), scope)
+    check("reassign" not in said(lab, "events")[1], "an event tells of what was not done")
 
 
 @case("opt recover")
