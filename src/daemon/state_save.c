@@ -162,8 +162,8 @@ static void put_values(Text *text, const char *key, const TidalValues *values) {
 
 int state_save(const State *state, const char *path) {
         AUTO_FREE char *cpus_seen = cpulist_new(&state->cpus_seen);
-        CLEANUP(cleanup_lists) Lists lists = {.pool = state->pool,
-                                              .by_id = calloc(state->pool->n + 1, sizeof(*lists.by_id))};
+        CLEANUP(cleanup_lists)
+        Lists lists = {.pool = state->pool, .by_id = calloc(state->pool->n + 1, sizeof(*lists.by_id))};
         CLEANUP(cleanup_text) Text text = {.size = (state->n_threads + 4) * (size_t)THREAD_BYTES};
 
         text.data = malloc(text.size);

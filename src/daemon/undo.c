@@ -40,7 +40,8 @@ static void recover(Server *server) {
 
         server->state->paused = true; /* whatever was asked for meanwhile */
         r = restore(server, false, &restored, &failed);
-        log_notice("recovered: %u threads restored, %u could not be; paused until 'vasctl resume'", restored, failed);
+        log_notice("recovered: %u threads restored, %u could not be; paused until 'vasctl resume'", restored,
+                   failed);
         events_add(server->events, EVENT_RECOVERED, 0, NULL,
                    "recovered: %u threads restored, %u could not be; paused", restored, failed);
         answer_all(server, r, restored, failed);
@@ -62,7 +63,8 @@ static bool wake_when_due(Server *server) {
         int r = 0;
 
         if (!server->undo_due)
-                r = sd_event_add_time(server->event, &server->undo_due, CLOCK_MONOTONIC, UINT64_MAX, 0, on_due, server);
+                r = sd_event_add_time(server->event, &server->undo_due, CLOCK_MONOTONIC, UINT64_MAX, 0,
+                                      on_due, server);
         if (r >= 0)
                 r = sd_event_source_set_time_relative(server->undo_due, UNDO_WAIT_MS * UINT64_C(1000));
         if (r >= 0)

@@ -80,7 +80,8 @@ static void host_init(LoadHost *host, const Load *load) {
         pool_clear(&host->pool);
         host->everywhere = range_of(host, 0, n_cpus(host) - 1);
         for (unsigned i = 0; i < host->nodes; i++)
-                host->node[i] = range_of(host, i * n_cpus(host) / host->nodes, (i + 1) * n_cpus(host) / host->nodes - 1);
+                host->node[i] = range_of(host, i * n_cpus(host) / host->nodes,
+                                         (i + 1) * n_cpus(host) / host->nodes - 1);
 }
 
 /* Mostly small ones; every fourth may use one node only. */
@@ -90,7 +91,8 @@ static void vm_arrive(LoadHost *host, Dice *dice) {
 
         if (host->n_vms == VMS_MAX)
                 return;
-        *vm = (LoadVm){.serial = ++host->last_serial, .n_vcpus = sizes[dice_below(dice, sizeof(sizes) / sizeof(*sizes))]};
+        *vm = (LoadVm){.serial = ++host->last_serial,
+                       .n_vcpus = sizes[dice_below(dice, sizeof(sizes) / sizeof(*sizes))]};
         vm->range = dice_below(dice, 4) ? host->everywhere : host->node[dice_below(dice, host->nodes)];
         for (unsigned i = 0; i < vm->n_vcpus; i++)
                 vm->mask[i] = vm->range;
@@ -154,7 +156,8 @@ static SetId set_seen(const LoadHost *host, SetId *seen, SetId id, Snapshot *ret
         return seen[id];
 }
 
-static int load_observe(void *self, const FactList *facts, const Topology *topology, bool full, Snapshot *ret) {
+static int load_observe(void *self, const FactList *facts, const Topology *topology, bool full,
+                        Snapshot *ret) {
         const LoadHost *host = self;
         static SetId seen[POOL_SETS_MAX + 1];
 
@@ -294,7 +297,8 @@ static void measure(const Load *load, LoadHost *host, Rounds *rounds) {
         }
         memcpy(sorted, ms, sizeof(sorted));
         qsort(sorted, EVENTS, sizeof(*sorted), by_size);
-        printf("%s: %u VMs, %u vCPUs; all at once %.0f ms; a round: median %.1f, p99 %.1f, maximum %.1f ms CPU; "
+        printf("%s: %u VMs, %u vCPUs; all at once %.0f ms; a round: median %.1f, p99 %.1f, maximum %.1f ms "
+               "CPU; "
                "%.1f writes; 10 events a second: %.1f %% of a CPU, the worst second %.1f %%\n",
                load->name, host->n_vms, host->n_vcpus, first, sorted[EVENTS / 2], sorted[EVENTS * 99 / 100],
                sorted[EVENTS - 1], (double)(host->writes - writes) / EVENTS, sum / EVENTS,

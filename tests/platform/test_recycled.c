@@ -207,7 +207,8 @@ static void before_every_call(void **state) {
                 }
                 assert_unharmed(at);
         }
-        print_message("# %u calls in a checked write; a stranger can be hit before %u of them (call %u)\n", calls, n_hit, hit_at);
+        print_message("# %u calls in a checked write; a stranger can be hit before %u of them (call %u)\n",
+                      calls, n_hit, hit_at);
         assert_int_equal(n_hit, 1);
 }
 
@@ -228,9 +229,10 @@ static void how_long_the_window_is(void **state) {
                 window[i] = stage.window_ns;
         }
         qsort(window, WINDOWS, sizeof(*window), by_size);
-        print_message("# from the last check to the write: median %lld ns, p99 %lld ns, maximum %lld ns of %d\n",
-                      (long long)window[WINDOWS / 2], (long long)window[WINDOWS * 99 / 100],
-                      (long long)window[WINDOWS - 1], WINDOWS);
+        print_message(
+                "# from the last check to the write: median %lld ns, p99 %lld ns, maximum %lld ns of %d\n",
+                (long long)window[WINDOWS / 2], (long long)window[WINDOWS * 99 / 100],
+                (long long)window[WINDOWS - 1], WINDOWS);
         assert_true(window[WINDOWS / 2] < 10000);
 }
 
@@ -248,7 +250,8 @@ static bool enter_namespace(void) {
                 waitpid(child, &status, 0);
                 exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
         }
-        return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mount("proc", "/proc", "proc", 0, NULL) == 0;
+        return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+               mount("proc", "/proc", "proc", 0, NULL) == 0;
 }
 
 int main(void) {
