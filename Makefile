@@ -3,6 +3,7 @@
 # The thin front of the meson build: a handful of commands that anyone guesses.
 #
 #   make demo      see it work on small virtual machines of its own (root)
+#   make try       a shell beside the same: vasctl and virsh by hand (root)
 #   make check     every test; the last line says "N passed, N failed" (root)
 #   make           build
 #   make unit      the tests that take seconds, for the developer's loop
@@ -30,7 +31,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo demo-vhost check check-vhost unit real slow bench soak faults install deb rpm check-packages analyze coverage sanitize fuzz lint clean check-clang
+.PHONY: all deps demo try demo-vhost check check-vhost unit real slow bench soak faults install deb rpm check-packages analyze coverage sanitize fuzz lint clean check-clang
 
 all: $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS)
@@ -45,6 +46,10 @@ deps:
 demo: deps $(BUILD)/build.ninja
 	@$(MESON) compile -C $(BUILD) -j $(JOBS) vas-daemon vasctl vas-sim count_writes
 	@$(PYTHON) tests/real/demo.py --build $(BUILD)
+
+try: deps $(BUILD)/build.ninja
+	@$(MESON) compile -C $(BUILD) -j $(JOBS) vas-daemon vasctl count_writes
+	@$(PYTHON) tests/real/try.py --build $(BUILD)
 
 # Every test but the slow ones, and once more a build with the other compiler.
 check: deps all check-clang
