@@ -671,7 +671,6 @@ void rounds_cancel(Rounds *rounds) {
         if (!rounds->applying)
                 return;
         rounds->plan->n_moves = rounds->next_move; /* what is told of this round is what it did */
-        rounds->n_helper_writes = rounds->next_helper_write;
         rounds_end(rounds);
 }
 

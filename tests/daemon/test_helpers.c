@@ -221,10 +221,12 @@ static void test_a_later_pin_wins(void **state) {
         set_mask(place->emulator, 9, 10);
         place->emulator->cpuset = place->worker->cpuset = place->emulator->mask;
         place->worker->mask = place->emulator->mask; /* its own and the cpuset have nothing in common */
-        unsigned writes = place->emulator->writes;
+        unsigned writes = place->emulator->writes, of_worker = place->worker->writes;
         round_run(place);
         round_run(place);
         assert_int_equal(place->emulator->writes, writes);
+        /* What it has itself is still ours: a later, wider pin would not reach it. */
+        assert_int_equal(place->worker->writes, of_worker + 1);
         assert_true(mask_is(place->emulator, 9, 10));
         assert_true(mask_is(place->worker, 9, 10));
         assert_int_equal(place->state->n_threads, 3);
@@ -319,6 +321,21 @@ static void test_somebody_else_is_obeyed(void **state) {
         daemon_start(place);
 }
 
+/* Before 6.2 the kernel gives every thread its whole cpuset when CPUs come or go. */
+static void test_hotplug_is_nobodys_doing(void **state) {
+        Place *place = *state;
+
+        set_mask(place->emulator, 2, 9);
+        round_run(place);
+        cpuset_remove(&place->host.online, 15);
+        place->emulator->mask = place->host.online;
+        round_run(place);
+        assert_true(mask_is(place->emulator, 3, 3));
+        daemon_stop(place);
+        assert_true(mask_is(place->emulator, 2, 9));
+        daemon_start(place);
+}
+
 static void test_a_quarrel_ends(void **state) {
         Place *place = *state;
         unsigned writes = 0;
@@ -380,6 +397,11 @@ static void test_unknown_write_is_settled(void **state) {
         place->settings.policy.helpers = HELPERS_CLUSTER;
         pretend(place, WRITE_RETRY, true);
         assert_int_equal(round_run(place), 2);
+        assert_int_equal(round_run(place), 0);
+        model_start(&place->host, "b", 1, 3, 3);
+        pretend(place, WRITE_RETRY, true);
+        assert_int_equal(round_run(place), 2);
+        assert_true(mask_is(place->emulator, 4, 15));
         assert_int_equal(round_run(place), 0);
         daemon_stop(place);
         assert_true(mask_is(place->emulator, 0, 15));
@@ -461,6 +483,7 @@ int main(void) {
                 TEST(test_inherited_masks_are_ours),
                 TEST(test_leave_again_undoes),
                 TEST(test_somebody_else_is_obeyed),
+                TEST(test_hotplug_is_nobodys_doing),
                 TEST(test_a_quarrel_ends),
                 TEST(test_gone_while_being_written),
                 TEST(test_refused_writes),
