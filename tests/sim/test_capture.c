@@ -313,6 +313,30 @@ static void hostile_captures_are_refused(void **state) {
         json_decref(json);
 }
 
+/* To the last legal value, and not one further. */
+static void bounds_are_exact(void **state) {
+        Host *host = *state;
+        Dice dice = {7};
+
+        roll(host, &dice);
+        json_t *json = capture(host), *snapshot = json_object_get(json, "snapshot");
+        json_t *vcpu = json_array_get(json_object_get(json_array_get(json_object_get(snapshot, "vms"), 0), "vcpus"), 0);
+        json_int_t n_sets = (json_int_t)json_array_size(json_object_get(snapshot, "sets"));
+        const struct {
+                const char *key;
+                json_int_t legal, good;
+        } bounds[] = {{"home", CPUS_MAX - 1, 0}, {"range", n_sets, 1}, {"drift", UINT8_MAX, 0}};
+
+        for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
+                json_object_set_new(vcpu, bounds[i].key, json_integer(bounds[i].legal));
+                assert_false(is_refused(host, json));
+                json_object_set_new(vcpu, bounds[i].key, json_integer(bounds[i].legal + 1));
+                assert_true(is_refused(host, json));
+                json_object_set_new(vcpu, bounds[i].key, json_integer(bounds[i].good));
+        }
+        json_decref(json);
+}
+
 static void what_is_no_capture_is_refused(void **state) {
         static const char *const texts[] = {"",
                                             "{",
@@ -349,6 +373,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(hashed_names_plan_the_same, setup, teardown),
                 cmocka_unit_test_setup_teardown(the_hash_is_siphash, setup, teardown),
                 cmocka_unit_test_setup_teardown(hostile_captures_are_refused, setup, teardown),
+                cmocka_unit_test_setup_teardown(bounds_are_exact, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_is_no_capture_is_refused, setup, teardown),
         };
 
