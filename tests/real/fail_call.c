@@ -94,25 +94,25 @@ static bool struck(const char *call, void *from) {
 
 #define FROM __builtin_return_address(0)
 
-#define CALL(type, name, parameters, arguments, bad, error)                                                            \
-        type name parameters {                                                                                         \
-                static type(*real) parameters;                                                                         \
-                if (struck(#name, FROM)) {                                                                             \
-                        errno = error;                                                                                 \
-                        return bad;                                                                                    \
-                }                                                                                                      \
-                if (!real)                                                                                             \
-                        *(void **)&real = dlsym(RTLD_NEXT, #name);                                                     \
-                return real arguments;                                                                                 \
+#define CALL(type, name, parameters, arguments, bad, error)                                                  \
+        type name parameters {                                                                               \
+                static type(*real) parameters;                                                               \
+                if (struck(#name, FROM)) {                                                                   \
+                        errno = error;                                                                       \
+                        return bad;                                                                          \
+                }                                                                                            \
+                if (!real)                                                                                   \
+                        *(void **)&real = dlsym(RTLD_NEXT, #name);                                           \
+                return real arguments;                                                                       \
         }
 
-#define ALLOCATION(name, parameters, arguments)                                                                        \
-        void *name parameters {                                                                                        \
-                if (struck(#name, FROM)) {                                                                             \
-                        errno = ENOMEM;                                                                                \
-                        return NULL;                                                                                   \
-                }                                                                                                      \
-                return __libc_##name arguments;                                                                        \
+#define ALLOCATION(name, parameters, arguments)                                                              \
+        void *name parameters {                                                                              \
+                if (struck(#name, FROM)) {                                                                   \
+                        errno = ENOMEM;                                                                      \
+                        return NULL;                                                                         \
+                }                                                                                            \
+                return __libc_##name arguments;                                                              \
         }
 
 ALLOCATION(malloc, (size_t n), (n))
@@ -123,7 +123,7 @@ CALL(char *, strdup, (const char *text), (text), NULL, ENOMEM)
 CALL(FILE *, fopen64, (const char *path, const char *mode), (path, mode), NULL, EMFILE)
 CALL(FILE *, open_memstream, (char **text, size_t *size), (text, size), NULL, ENOMEM)
 CALL(DIR *, fdopendir, (int fd), (fd), NULL, ENOMEM)
-CALL(struct dirent64 *, readdir64, (DIR *dir), (dir), NULL, EIO)
+CALL(struct dirent64 *, readdir64, (DIR * dir), (dir), NULL, EIO)
 CALL(ssize_t, read, (int fd, void *to, size_t n), (fd, to, n), -1, EIO)
 CALL(ssize_t, pread64, (int fd, void *to, size_t n, off64_t at), (fd, to, n, at), -1, EIO)
 CALL(ssize_t, pwrite64, (int fd, const void *from, size_t n, off64_t at), (fd, from, n, at), -1, ENOSPC)
@@ -144,25 +144,29 @@ CALL(int, eventfd, (unsigned n, int flags), (n, flags), -1, EMFILE)
 CALL(int, socket, (int domain, int type, int protocol), (domain, type, protocol), -1, EMFILE)
 CALL(int, bind, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size), -1, EACCES)
 CALL(int, listen, (int fd, int n), (fd, n), -1, EADDRINUSE)
-CALL(int, accept4, (int fd, struct sockaddr *address, socklen_t *size, int flags), (fd, address, size, flags), -1, EMFILE)
-CALL(int, getsockopt, (int fd, int level, int name, void *to, socklen_t *size), (fd, level, name, to, size), -1, ENOBUFS)
+CALL(int, accept4, (int fd, struct sockaddr *address, socklen_t *size, int flags), (fd, address, size, flags),
+     -1, EMFILE)
+CALL(int, getsockopt, (int fd, int level, int name, void *to, socklen_t *size), (fd, level, name, to, size),
+     -1, ENOBUFS)
 CALL(ssize_t, recv, (int fd, void *to, size_t n, int flags), (fd, to, n, flags), -1, ECONNRESET)
 CALL(ssize_t, send, (int fd, const void *from, size_t n, int flags), (fd, from, n, flags), -1, EPIPE)
 CALL(int, sched_getaffinity, (pid_t tid, size_t size, cpu_set_t *ret), (tid, size, ret), -1, EINVAL)
 CALL(int, sched_setaffinity, (pid_t tid, size_t size, const cpu_set_t *mask), (tid, size, mask), -1, EPERM)
-CALL(int, pthread_create, (pthread_t *ret, const pthread_attr_t *how, void *(*run)(void *), void *arg),
+CALL(int, pthread_create, (pthread_t * ret, const pthread_attr_t *how, void *(*run)(void *), void *arg),
      (ret, how, run, arg), EAGAIN, 0)
 
-CALL(int, sd_event_default, (sd_event **ret), (ret), -ENOMEM, 0)
-CALL(int, sd_event_add_io, (sd_event *e, sd_event_source **ret, int fd, uint32_t events, sd_event_io_handler_t f, void *data),
+CALL(int, sd_event_default, (sd_event * *ret), (ret), -ENOMEM, 0)
+CALL(int, sd_event_add_io,
+     (sd_event * e, sd_event_source **ret, int fd, uint32_t events, sd_event_io_handler_t f, void *data),
      (e, ret, fd, events, f, data), -ENOMEM, 0)
-CALL(int, sd_event_add_signal, (sd_event *e, sd_event_source **ret, int number, sd_event_signal_handler_t f, void *data),
+CALL(int, sd_event_add_signal,
+     (sd_event * e, sd_event_source **ret, int number, sd_event_signal_handler_t f, void *data),
      (e, ret, number, f, data), -ENOMEM, 0)
-CALL(int, sd_event_add_defer, (sd_event *e, sd_event_source **ret, sd_event_handler_t f, void *data), (e, ret, f, data),
-     -ENOMEM, 0)
+CALL(int, sd_event_add_defer, (sd_event * e, sd_event_source **ret, sd_event_handler_t f, void *data),
+     (e, ret, f, data), -ENOMEM, 0)
 CALL(int, sd_event_add_time_relative,
-     (sd_event *e, sd_event_source **ret, clockid_t clock, uint64_t usec, uint64_t accuracy, sd_event_time_handler_t f,
-      void *data),
+     (sd_event * e, sd_event_source **ret, clockid_t clock, uint64_t usec, uint64_t accuracy,
+      sd_event_time_handler_t f, void *data),
      (e, ret, clock, usec, accuracy, f, data), -ENOMEM, 0)
 
 CALL(json_t *, json_array, (void), (), NULL, ENOMEM)
@@ -171,16 +175,18 @@ CALL(json_t *, json_string, (const char *text), (text), NULL, ENOMEM)
 CALL(json_t *, json_string_nocheck, (const char *text), (text), NULL, ENOMEM)
 CALL(json_t *, json_integer, (json_int_t n), (n), NULL, ENOMEM)
 CALL(char *, json_dumps, (const json_t *json, size_t flags), (json, flags), NULL, ENOMEM)
-CALL(json_t *, json_loadb, (const char *from, size_t n, size_t flags, json_error_t *error), (from, n, flags, error), NULL,
-     ENOMEM)
+CALL(json_t *, json_loadb, (const char *from, size_t n, size_t flags, json_error_t *error),
+     (from, n, flags, error), NULL, ENOMEM)
 
 CALL(virConnectPtr, virConnectOpenReadOnly, (const char *uri), (uri), NULL, 0)
-CALL(int, virConnectListAllDomains, (virConnectPtr c, virDomainPtr **ret, unsigned flags), (c, ret, flags), -1, 0)
+CALL(int, virConnectListAllDomains, (virConnectPtr c, virDomainPtr **ret, unsigned flags), (c, ret, flags),
+     -1, 0)
 CALL(char *, virDomainGetXMLDesc, (virDomainPtr d, unsigned flags), (d, flags), NULL, 0)
 CALL(int, virDomainGetVcpuPinInfo, (virDomainPtr d, int n, unsigned char *maps, int length, unsigned flags),
      (d, n, maps, length, flags), -1, 0)
 CALL(int, virConnectDomainEventRegisterAny,
-     (virConnectPtr c, virDomainPtr d, int event, virConnectDomainEventGenericCallback f, void *data, virFreeCallback done),
+     (virConnectPtr c, virDomainPtr d, int event, virConnectDomainEventGenericCallback f, void *data,
+      virFreeCallback done),
      (c, d, event, f, data, done), -1, 0)
 CALL(int, virConnectSetKeepAlive, (virConnectPtr c, int seconds, unsigned n), (c, seconds, n), -1, 0)
 
