@@ -153,12 +153,23 @@ static hwloc_obj_t set_around(hwloc_obj_t inner, ClusterLevel level) {
         return NULL;
 }
 
-static unsigned cores_inside(hwloc_topology_t topology, hwloc_const_cpuset_t set) {
-        int cores = hwloc_get_nbobjs_inside_cpuset_by_type(topology, set, HWLOC_OBJ_CORE);
+/* By walking down: hwloc counts what is inside a set by going through the whole
+ * level, which takes seconds for thousands of small caches. */
+static unsigned count_below(hwloc_obj_t object, hwloc_obj_type_t type) {
+        unsigned n = 0;
 
-        if (cores <= 0)
-                cores = hwloc_get_nbobjs_inside_cpuset_by_type(topology, set, HWLOC_OBJ_PU);
-        return cores > 0 ? (unsigned)cores : 0;
+        if (object->type == type)
+                return 1;
+        for (hwloc_obj_t child = object->first_child; child; child = child->next_sibling)
+                n += count_below(child, type);
+        return n;
+}
+
+static unsigned cores_inside(hwloc_obj_t object) {
+        hwloc_obj_t above = object->type == HWLOC_OBJ_NUMANODE ? object->parent : object;
+        unsigned cores = count_below(above, HWLOC_OBJ_CORE);
+
+        return cores ? cores : count_below(above, HWLOC_OBJ_PU);
 }
 
 typedef struct LevelCount {
@@ -169,7 +180,7 @@ typedef struct LevelCount {
 static void count_depth(hwloc_topology_t topology, int depth, ClusterLevel level, LevelCount *count) {
         for (hwloc_obj_t o = hwloc_get_next_obj_by_depth(topology, depth, NULL); o;
              o = hwloc_get_next_obj_by_depth(topology, depth, o)) {
-                unsigned cores = object_is_level(o, level) ? cores_inside(topology, o->cpuset) : 0;
+                unsigned cores = object_is_level(o, level) ? cores_inside(o) : 0;
 
                 count->sets += cores > 0;
                 count->wide += cores > 1;
