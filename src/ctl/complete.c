@@ -264,8 +264,9 @@ static void complete_verb(Completion *completion, const Verb *verb, const Span *
                         return;
                 }
         }
-        offer_word(completion, verb, n_taken);
-        if (!only_words)
+        if (only_words || !span_starts(completion->begun, '-'))
+                offer_word(completion, verb, n_taken);
+        if (!only_words && completion->status != COMPLETE_FILE)
                 offer_options(completion, verb);
 }
 

@@ -58,7 +58,7 @@ const char *request_string(const Request *request, const char *name) {
 bool request_bool(const Request *request, const char *name, bool *ret) {
         json_t *value = json_object_get(request->parameters, name);
 
-        if (value && !json_is_boolean(value)) {
+        if (value && !json_is_boolean(value) && !json_is_null(value)) { /* null: left out */
                 request_invalid(request, name);
                 return false;
         }

@@ -180,6 +180,8 @@ def values_are_offered():
             equal(shell("plan", "--add", ""), [], "a number")
             equal(shell("--socket", ""), ["<files>"], "a file")
             equal(shell("status", "--socket", "/t"), ["<files>"], "a file, behind the verb")
+            equal(shell("capture", ""), ["<files>"], "a file as a word")
+            equal("--hash-names" in shell("capture", "--h"), True, "an option where a file may be")
             equal(shell("nonsense", ""), [], "an unknown verb")
             equal([word for word in shell("show", "--", "") if word[0] == "-"], [], "options behind --")
         equal(bash("plan", "--policy", "=", "sta"), ["static"], "--policy=sta")

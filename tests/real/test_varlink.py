@@ -139,6 +139,10 @@ def every_method(lab):
             for flags in ({}, {"more": True}):
                 with Client() as other:
                     reply = other.call(ours(method), parameters, **flags)
+                    for _ in range(20):
+                        if "try again" not in str(reply.get("parameters", {}).get("reason")):
+                            break
+                        reply = other.call(ours(method), parameters, **flags)
                     check("error" not in reply or reply["error"] == SERVICE + ".ExpectedMore" and not flags,
                           "%s %r: %r", method, flags, reply)
                     check(flags or not reply.get("continues"), "%s goes on unasked", method)
@@ -200,7 +204,7 @@ def stranger(lab):
         answers = json.loads(f.read())
     os.waitpid(child, 0)
     equal({method for method, error in answers.items() if error == ours("NotPermitted")},
-          {"Reassign", "Set", "SetPolicy", "Pause", "Resume", "Recover"}, "what a stranger may not do")
+          {"Reassign", "Set", "SetPolicy", "Pause", "Resume", "Recover", "Capture"}, "what a stranger may not do")
     equal(lab.daemon.status()["paused"], False, "paused by a stranger")
     check(answers["GetStatus"] == "" and answers["Plan"] == "", "what a stranger may ask: %r", answers)
 
