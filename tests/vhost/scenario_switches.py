@@ -14,8 +14,8 @@ from guest import Guest, Vm, furnish  # noqa: E402
 from steps import Steps, case, run  # noqa: E402
 from switching import Switching  # noqa: E402
 
-VMS = [Vm("large", 16), Vm("seven", 7), Vm("pinned", 2, pins={0: "5", 1: "38"}), Vm("node2", 3, cpuset="32-47"),
-       Vm("across", 3, cpuset="14-19"), Vm("odd", 2, cpuset="1,3,17,49-51"), Vm("four", 4), Vm("one", 1)]
+VMS = [Vm("free-large", 16), Vm("free-seven", 7), Vm("pinned", 2, pins={0: "5", 1: "38"}), Vm("free-node2", 3, cpuset="32-47"),
+       Vm("free-across", 3, cpuset="14-19"), Vm("free-odd", 2, cpuset="1,3,17,49-51"), Vm("free-four", 4), Vm("free-one", 1)]
 
 
 @case("8 VMs are placed")
