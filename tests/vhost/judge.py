@@ -66,6 +66,21 @@ def owned(threads):
     return owners
 
 
+def legal(vm, number, online):
+    """Where that vCPU may run, by its operator's word."""
+    return {int(vm.pins[number])} if number in vm.pins else (vm.range or online) & online
+
+
+def outside(vms, threads, online):
+    """Threads that may run where their operator did not allow it, or nowhere."""
+    wrong = []
+    for vm in vms:
+        for number, thread in threads.get(vm.name, {}).items():
+            if not thread.mask or not thread.mask <= legal(vm, number, online):
+                wrong.append("%s/%d may run on %s" % (vm.name, number, cpu_list(thread.mask)))
+    return wrong
+
+
 def strayed(vms, threads, online):
     """What is not as every round must leave it: a vCPU not on one CPU, or on
     one outside of its range, or of a VM that nobody sees."""
@@ -75,11 +90,11 @@ def strayed(vms, threads, online):
         if len(vcpus) != vm.vcpus:
             wrong.append("%s: %d of %d vCPU threads" % (vm.name, len(vcpus), vm.vcpus))
         for number, thread in sorted(vcpus.items()):
-            legal = {int(vm.pins[number])} if number in vm.pins else (vm.range or online) & online
+            allowed = legal(vm, number, online)
             if thread.cpu is None:
                 wrong.append("%s/%d may run on %s" % (vm.name, number, cpu_list(thread.mask)))
-            elif thread.cpu not in legal:
-                wrong.append("%s/%d is on %d, outside of %s" % (vm.name, number, thread.cpu, cpu_list(legal)))
+            elif thread.cpu not in allowed:
+                wrong.append("%s/%d is on %d, outside of %s" % (vm.name, number, thread.cpu, cpu_list(allowed)))
     return wrong
 
 

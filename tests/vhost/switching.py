@@ -9,27 +9,12 @@ import threading
 import time
 
 from guest import Look, Vm, say
-from judge import strayed
+from judge import legal, outside, strayed
 from lab.tap import check, equal
 from lab.threads import cpu_list
 
 POLICIES = ["static", "dynamic", "cluster"]
 SEED = 11
-
-
-def _legal(vm, number, online):
-    """Where that vCPU may run, by its operator's word."""
-    return {int(vm.pins[number])} if number in vm.pins else (vm.range or online) & online
-
-
-def outside(vms, threads, online):
-    """Threads that may run where their operator did not allow it, or nowhere."""
-    wrong = []
-    for vm in vms:
-        for number, thread in threads.get(vm.name, {}).items():
-            if not thread.mask or not thread.mask <= _legal(vm, number, online):
-                wrong.append("%s/%d may run on %s" % (vm.name, number, cpu_list(thread.mask)))
-    return wrong
 
 
 class Background(threading.Thread):
@@ -109,5 +94,5 @@ class Switching:
         host.daemon.stop()
         left = ["%s/%d: %s" % (name, number, cpu_list(thread.mask))
                 for name, vcpus in host.guest.look.threads().items() for number, thread in vcpus.items()
-                if thread.mask != _legal(host.vms[name], number, host.online)]
+                if thread.mask != legal(host.vms[name], number, host.online)]
         equal(left, [], "masks that are not their operator's after a clean stop")
