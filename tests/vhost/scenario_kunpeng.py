@@ -24,7 +24,7 @@ def dynamic(host):
 
 @case("switches among the policies while a VM comes and goes: no thread outside its range, nothing left behind")
 def switches(host):
-    switching = Switching(host, 12)
+    switching = Switching(host, 6)
     switching.run()
     switching.end()
 

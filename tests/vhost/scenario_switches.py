@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Runs inside the emulated host: a hundred switches among the policies. It takes
-minutes, so `make check-vhost` has a dozen instead (in the Kunpeng's story):
+minutes, so `make check-vhost` has six instead (in the Kunpeng's story):
 tests/vhost/run.py --build build switches
 """
 
