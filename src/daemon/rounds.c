@@ -4,11 +4,11 @@
  * The one path on which anything is ever written while the daemon runs:
  *
  *   observe       the host door fills the snapshot from libvirt's facts and /proc
- *   annotate      state says which masks are ours, settings say what is wanted
+ *   annotate      state says which masks are ours, settings say what is wanted (rounds_annotate.c)
  *   plan          core/ decides
  *   prepare       state names the masks that will be written, and is saved
  *   apply         the writes, a slice at a time, each checked before and after
- *   finish        state says what was written, and is saved
+ *   finish        state says what was written, and is saved (these three: rounds_write.c)
  *
  * Nothing is carried from round to round but State and History. When a write
  * fails, the CPU that it should have freed stays taken ("stuck"), and moves
@@ -28,6 +28,7 @@
 #include "daemon/helpers.h"
 #include "daemon/hold.h"
 #include "daemon/prefer.h"
+#include "daemon/rounds_internal.h"
 #include "util/log.h"
 
 #define SECOND_NS INT64_C(1000000000)
@@ -73,7 +74,7 @@ Rounds *rounds_free(Rounds *rounds) {
         return NULL;
 }
 
-static int64_t rounds_now(const Rounds *rounds) {
+int64_t rounds_now(const Rounds *rounds) {
         return rounds->host.ops->now_ns(rounds->host.self);
 }
 
@@ -91,7 +92,7 @@ static void rounds_note_offline(Rounds *rounds) {
         cpuset_subtract(&rounds->offline, &rounds->online);
 }
 
-static bool hotplug_is_recent(const Rounds *rounds, int64_t now, int within_s) {
+bool rounds_hotplug_is_recent(const Rounds *rounds, int64_t now, int within_s) {
         return rounds->hotplug_seen && now - rounds->hotplug_ns < within_s * SECOND_NS;
 }
 
@@ -120,7 +121,7 @@ static int rounds_refresh_topology(Rounds *rounds) {
                 return r;
         }
         bool changed = rounds->have_topology && !cpuset_equal(&online, &rounds->online);
-        bool doubtful = rounds->topology_doubtful && !hotplug_is_recent(rounds, now, SECOND_READ_S);
+        bool doubtful = rounds->topology_doubtful && !rounds_hotplug_is_recent(rounds, now, SECOND_READ_S);
         if (rounds->have_topology && !changed && !doubtful)
                 return 0;
         Topology *fresh = calloc(1, sizeof(*fresh));
@@ -144,310 +145,6 @@ static int rounds_refresh_topology(Rounds *rounds) {
                 rounds_note_hotplug(rounds, now);
         rounds_note_offline(rounds);
         return 0;
-}
-
-static void thread_ref(const Snapshot *snapshot, uint32_t index, ThreadRef *ret) {
-        const Vcpu *vcpu = &snapshot->vcpu[index];
-        const Vm *vm = &snapshot->vm[vcpu->vm];
-
-        *ret = (ThreadRef){.pid = vm->pid,
-                           .tid = vcpu->tid,
-                           .process_start_ticks = vm->start_ticks,
-                           .thread_start_ticks = vcpu->start_ticks,
-                           .number = vcpu->number};
-        memcpy(ret->uuid, vm->uuid, sizeof(ret->uuid));
-}
-
-static SetId set_to_snapshot(Rounds *rounds, SetId id) {
-        return id == SET_NONE ? SET_NONE : pool_intern(&rounds->snapshot->pool, pool_get(rounds->state->pool, id));
-}
-
-static SetId set_to_state(Rounds *rounds, SetId id) {
-        return id == SET_NONE ? SET_NONE : state_intern(rounds->state, pool_get(&rounds->snapshot->pool, id));
-}
-
-static bool set_is(const CpuSet *a, const CpuSet *b) {
-        return a && b && cpuset_equal(a, b);
-}
-
-/*
- * A write that the state only intended (we crashed on the way) has happened or
- * has not: the mask tells. Returns false when we turn out to hold nothing.
- */
-static bool entry_settle(State *state, ThreadState *entry, const CpuSet *mask) {
-        const CpuSet *intended = pool_get(state->pool, entry->intended);
-
-        if (!intended)
-                return true;
-        if (set_is(intended, mask)) {
-                entry->written = entry->intended;
-                entry->held = entry->intended_home >= 0;
-                entry->home = entry->held ? entry->intended_home : (int16_t)cpuset_single(intended);
-        }
-        entry->intended = SET_NONE;
-        entry->intended_home = -1;
-        return entry->written != SET_NONE || !set_is(pool_get(state->pool, entry->before), mask);
-}
-
-/* We do not hold this thread's mask (any more). The CPU that it had is kept as
- * a wish, and what it preferred as a debt; without both the entry is dropped.
- * False: it was. */
-static bool entry_let_go(State *state, ThreadState *entry) {
-        entry->before = entry->range_before = entry->range_then = SET_NONE;
-        entry->written = entry->intended = SET_NONE;
-        entry->held = false;
-        entry->intended_home = -1;
-        entry->drift = 0;
-        if (entry->home >= 0 || prefer_owes(entry))
-                return true;
-        state_drop(state, entry);
-        return false;
-}
-
-/*
- * A mask that changed together with the range is libvirt's, written for the
- * operator: what we wrote and what was before it are history. Only the CPU is
- * remembered, as a wish. Notes the range for the next look. True when the range
- * of a thread that we held has changed.
- */
-static bool entry_follow_range(Rounds *rounds, ThreadState *entry, SetId snapshot_range, bool differs) {
-        const CpuSet *range = pool_get(&rounds->snapshot->pool, snapshot_range);
-        bool held = entry->before != SET_NONE;
-
-        if (!range || set_is(range, pool_get(rounds->state->pool, entry->range_then)))
-                return false;
-        if (differs) {
-                entry->before = entry->range_before = entry->written = entry->preferred_before = SET_NONE;
-                entry->held = false;
-        }
-        entry->drift = 0; /* a change seen before libvirt told of the range was no quarrel */
-        entry->range_then = entry->before == SET_NONE ? SET_NONE : set_to_state(rounds, snapshot_range);
-        return held;
-}
-
-/* Its operator has spoken: a back-off from somebody else's writes is over. */
-static void rounds_forget_quarrel(Rounds *rounds, const Vm *vm) {
-        History *history = rounds->history;
-
-        for (uint32_t i = 0; i < history->n_vms; i++)
-                if (history->vm[i].start_ticks == vm->start_ticks && strcmp(history->vm[i].uuid, vm->uuid) == 0)
-                        history->vm[i].contested_until_ns = 0;
-}
-
-static void entry_count_drift(Rounds *rounds, ThreadState *entry, bool drifted, int64_t now) {
-        if (drifted && hotplug_is_recent(rounds, now, HOTPLUG_S))
-                entry->drift = 0;
-        else if (drifted && rounds->acting) {
-                if (entry->drift < UINT8_MAX)
-                        entry->drift++;
-                entry->drift_at_ns = now;
-        } else if (!drifted && now - entry->drift_at_ns > RELATED_DRIFT_S * SECOND_NS)
-                entry->drift = 0;
-}
-
-/* What is left of the mask that we wrote: the kernel leaves offline CPUs out. */
-static SetId entry_written_online(Rounds *rounds, const ThreadState *entry) {
-        CpuSet written;
-
-        if (entry->written == SET_NONE)
-                return SET_NONE;
-        written = *pool_get(rounds->state->pool, entry->written);
-        cpuset_and(&written, &rounds->online);
-        return cpuset_is_empty(&written) ? set_to_snapshot(rounds, entry->written)
-                                         : pool_intern(&rounds->snapshot->pool, &written);
-}
-
-/* Adds to one vCPU what the state knows of its thread. */
-static void vcpu_annotate(Rounds *rounds, uint32_t index, int64_t now) {
-        Snapshot *snapshot = rounds->snapshot;
-        Vcpu *vcpu = &snapshot->vcpu[index];
-        ThreadRef ref;
-
-        vcpu->before = vcpu->range_then = vcpu->written = vcpu->intended = SET_NONE;
-        vcpu->home = -1;
-        vcpu->layered = false;
-        vcpu->drift = 0;
-        if (vcpu->tid <= 0)
-                return;
-        thread_ref(snapshot, index, &ref);
-        ThreadState *entry = state_find(rounds->state, &ref);
-        if (!entry)
-                return;
-        const CpuSet *mask = pool_get(&snapshot->pool, vcpu->mask);
-        if (entry->before != SET_NONE && mask && !entry_settle(rounds->state, entry, mask) &&
-            !entry_let_go(rounds->state, entry))
-                return;
-        bool differs = mask && state_differs(rounds->state, entry, &rounds->online, mask);
-        prefer_look(rounds, entry);
-        if (entry_follow_range(rounds, entry, vcpu->range, differs))
-                rounds_forget_quarrel(rounds, &snapshot->vm[vcpu->vm]);
-        bool drifted = differs && entry->before != SET_NONE;
-        entry_count_drift(rounds, entry, drifted, now);
-        entry->seen = true;
-        vcpu->home = entry->home;
-        vcpu->layered = entry->layered;
-        vcpu->drift = drifted ? entry->drift : 0;
-        vcpu->range_then = set_to_snapshot(rounds, entry->range_then);
-        vcpu->written = entry_written_online(rounds, entry);
-        vcpu->before = set_to_snapshot(rounds, entry->before);
-        if (entry->before != SET_NONE && vcpu->range != SET_NONE &&
-            !set_is(pool_get(&snapshot->pool, vcpu->range), pool_get(rounds->state->pool, entry->range_before)))
-                vcpu->before = vcpu->range; /* the old mask is not what its operator wants now */
-}
-
-static void rounds_annotate(Rounds *rounds, int64_t now) {
-        Snapshot *snapshot = rounds->snapshot;
-
-        snapshot->fresh = rounds->online;
-        cpuset_subtract(&snapshot->fresh, &rounds->state->cpus_seen);
-        for (uint32_t i = 0; i < snapshot->n_vms; i++) {
-                Vm *vm = &snapshot->vm[i];
-                vm->wish.fault = settings_vm_policy(rounds->settings, vm->name, &vm->wish, &vm->policy);
-        }
-        for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
-                vcpu_annotate(rounds, i, now);
-        helpers_annotate(rounds, hotplug_is_recent(rounds, now, HOTPLUG_S));
-}
-
-/* Forgets threads that have ended. A thread that merely is not in this
- * snapshot (libvirt may be in trouble) is kept. */
-static void rounds_forget_dead(Rounds *rounds) {
-        State *state = rounds->state;
-        CpuSet mask;
-
-        for (unsigned i = state->n_threads; i-- > 0;) {
-                ThreadState *entry = &state->thread[i];
-                if (!entry->seen &&
-                    rounds->host.ops->read_mask(rounds->host.self, &entry->thread, &mask) == -ESRCH)
-                        state_drop(state, entry);
-                else
-                        entry->seen = false;
-        }
-}
-
-/* No event tells of vCPUs plugged in or out: their threads do. */
-static uint32_t count_out_of_date(const Snapshot *snapshot) {
-        uint32_t count = 0;
-
-        for (uint32_t v = 0; v < snapshot->n_vms; v++) {
-                const Vm *vm = &snapshot->vm[v];
-                count += vm->n_unlisted;
-                for (uint32_t i = vm->first_vcpu; vm->sight == SIGHT_OK && i < vm->first_vcpu + vm->n_vcpus; i++)
-                        count += snapshot->vcpu[i].tid == 0;
-        }
-        return count;
-}
-
-/* A VM in back-off is tried afresh once that has passed. */
-static void rounds_settle_quarrels(Rounds *rounds) {
-        const Snapshot *snapshot = rounds->snapshot;
-
-        for (uint32_t v = 0; v < snapshot->n_vms; v++) {
-                if (rounds->plan->verdict[v].kind != VERDICT_CONTESTED)
-                        continue;
-                const Vm *vm = &snapshot->vm[v];
-                for (uint32_t i = vm->first_vcpu; i < vm->first_vcpu + vm->n_vcpus; i++) {
-                        ThreadRef ref;
-                        thread_ref(snapshot, i, &ref);
-                        ThreadState *entry = state_find(rounds->state, &ref);
-                        if (entry)
-                                entry->drift = 0;
-                }
-        }
-}
-
-/* Whether the mask is another one than the CPU alone that is the vCPU's own. */
-static bool move_holds(const Rounds *rounds, const Move *move) {
-        return move->to >= 0 && pool_single(&rounds->snapshot->pool, move->mask) != move->to;
-}
-
-/* Names in the state what is about to be written. 0 or -ENOMEM. */
-static int rounds_name_writes(Rounds *rounds, const Move *moves, uint32_t n) {
-        const Snapshot *snapshot = rounds->snapshot;
-
-        for (uint32_t m = 0; m < n; m++) {
-                const Move *move = &moves[m];
-                const Vcpu *vcpu = &snapshot->vcpu[move->vcpu];
-                ThreadRef ref;
-                thread_ref(snapshot, move->vcpu, &ref);
-                ThreadState *entry = state_get(rounds->state, &ref);
-                if (!entry)
-                        return -ENOMEM;
-                if (prefer_name(rounds, move, entry) < 0)
-                        return -ENOMEM;
-                if (entry->before == SET_NONE) {
-                        entry->before = set_to_state(rounds, vcpu->mask);
-                        entry->range_before = set_to_state(rounds, vcpu->range);
-                        entry->range_then = entry->range_before;
-                }
-                entry->intended = set_to_state(rounds, move->mask);
-                entry->intended_home = move_holds(rounds, move) ? move->to : (int16_t)-1;
-                if (entry->before == SET_NONE || entry->intended == SET_NONE)
-                        return -ENOMEM;
-        }
-        return 0;
-}
-
-/*
- * A thread that a reassign takes over, and that stands already where the plan
- * wants it, is never written; it is noted as ours all the same, or the next
- * round would find it narrowed by a stranger again. Returns how many were noted,
- * or -ENOMEM.
- */
-static int rounds_claim(Rounds *rounds, uint32_t vm) {
-        const Vm *v = &rounds->snapshot->vm[vm];
-        int n = 0;
-
-        for (uint32_t i = v->first_vcpu; i < v->first_vcpu + v->n_vcpus; i++) {
-                Vcpu *vcpu = &rounds->snapshot->vcpu[i];
-                const Target *target = &rounds->plan->target[i];
-                ThreadRef ref;
-
-                if (vcpu->mask == SET_NONE || vcpu->mask != target->mask || vcpu->mask == vcpu->range ||
-                    vcpu->before != SET_NONE)
-                        continue;
-                thread_ref(rounds->snapshot, i, &ref);
-                ThreadState *entry = state_get(rounds->state, &ref);
-                if (!entry)
-                        return -ENOMEM;
-                entry->before = entry->written = set_to_state(rounds, vcpu->mask);
-                entry->range_before = entry->range_then = set_to_state(rounds, vcpu->range);
-                if (entry->before == SET_NONE)
-                        return -ENOMEM;
-                entry->home = target->cpu;
-                entry->held = target->cpu >= 0 &&
-                              pool_single(&rounds->snapshot->pool, vcpu->mask) != target->cpu;
-                vcpu->before = vcpu->written = vcpu->mask;
-                vcpu->range_then = vcpu->range;
-                n++;
-        }
-        return n;
-}
-
-/* Takes back what rounds_name_writes() said, when nothing will be written. */
-static void rounds_unname_writes(Rounds *rounds) {
-        State *state = rounds->state;
-
-        for (unsigned i = state->n_threads; i-- > 0;) {
-                ThreadState *entry = &state->thread[i];
-                entry->intended = SET_NONE;
-                entry->intended_home = -1;
-                if (entry->before != SET_NONE && entry->written == SET_NONE)
-                        entry_let_go(state, entry);
-        }
-}
-
-static int rounds_prepare(Rounds *rounds, const Move *moves, uint32_t n) {
-        int r = rounds_name_writes(rounds, moves, n);
-
-        if (r == 0)
-                r = state_save(rounds->state, rounds->state_path);
-        if (r < 0) {
-                rounds_unname_writes(rounds);
-                snprintf(rounds->trouble, sizeof(rounds->trouble), "can not save %.150s: %s; nothing is moved",
-                         rounds->state_path, strerror(-r));
-        }
-        return r;
 }
 
 /* Makes what was planned ready to be applied. 0 or -errno: nothing is moved. */
@@ -511,7 +208,7 @@ static int rounds_begin_unnoted(Rounds *rounds, const FactList *facts, const Rou
         rounds->acting = request->act;
         rounds_annotate(rounds, started);
         rounds_forget_dead(rounds);
-        rounds->n_out_of_date = count_out_of_date(rounds->snapshot);
+        rounds->n_out_of_date = snapshot_out_of_date(rounds->snapshot);
         bool found = plan_request(rounds->snapshot, request->reassign, &plan_for);
         hold_hide(rounds->state, rounds->snapshot);
         plan_make(rounds->topology, rounds->snapshot, &rounds->settings->policy, rounds->history, &plan_for, started,
@@ -538,173 +235,6 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
 
         rounds->counters.rounds_failed += r < 0;
         return r;
-}
-
-/* The verdict of a VM whose move was not made: what the plan says of it would
- * not be true. */
-static void verdict_note_failure(Rounds *rounds, const Move *move) {
-        Verdict *verdict = &rounds->plan->verdict[rounds->snapshot->vcpu[move->vcpu].vm];
-
-        verdict->kind = VERDICT_UNPLACEABLE;
-        verdict->reason = REASON_WRITE_FAILED;
-        if (move->to >= 0 && verdict->n_exclusive > 0)
-                verdict->n_exclusive--;
-        if (move->from >= 0)
-                cpuset_add(&rounds->stuck, (unsigned)move->from);
-        rounds->counters.writes_failed++;
-}
-
-/* What the state and the snapshot say after a write that left mask behind. */
-static void write_note(Rounds *rounds, const Move *move, ThreadState *entry, const CpuSet *mask) {
-        Vcpu *vcpu = &rounds->snapshot->vcpu[move->vcpu];
-
-        rounds->counters.mask_union_changes += snapshot_union_changes(rounds->snapshot, move->vcpu, mask);
-        vcpu->mask = pool_intern(&rounds->snapshot->pool, mask);
-        entry->written = state_intern(rounds->state, mask);
-        entry->range_then = set_to_state(rounds, vcpu->range);
-        entry->intended = SET_NONE;
-        entry->intended_home = -1;
-        vcpu->before = set_to_snapshot(rounds, entry->before);
-        vcpu->written = vcpu->mask;
-        vcpu->range_then = vcpu->range;
-}
-
-static void move_done(Rounds *rounds, const Move *move, ThreadState *entry, const CpuSet *mask) {
-        write_note(rounds, move, entry, mask);
-        entry->home = move->to;
-        entry->layered = rounds->plan->verdict[rounds->snapshot->vcpu[move->vcpu].vm].kind == VERDICT_LAYERED;
-        entry->held = move_holds(rounds, move);
-        rounds->snapshot->vcpu[move->vcpu].home = move->to;
-        rounds->counters.done[move->kind]++;
-        if (move->kind == MOVE_HOLD)
-                rounds->counters.holds_done++;
-        else
-                rounds->counters.moves_done++;
-        if (move->kind == MOVE_REPAIR)
-                rounds->counters.drift_repaired++;
-        if (move->kind == MOVE_RELEASE)
-                state_drop(rounds->state, entry);
-}
-
-/* The kernel left another mask than asked for, or none of ours. */
-static void move_failed(Rounds *rounds, const Move *move, ThreadState *entry, const CpuSet *mask) {
-        verdict_note_failure(rounds, move);
-        if (!cpuset_is_empty(mask) && !set_is(mask, pool_get(&rounds->snapshot->pool,
-                                                             rounds->snapshot->vcpu[move->vcpu].mask))) {
-                write_note(rounds, move, entry, mask);
-                entry->held = false;
-                return;
-        }
-        entry->intended = SET_NONE;
-        entry->intended_home = -1;
-        if (entry->written == SET_NONE)
-                entry_let_go(rounds->state, entry);
-}
-
-static void rounds_apply_move(Rounds *rounds, const Move *move) {
-        const Snapshot *snapshot = rounds->snapshot;
-        CpuSet mask = {};
-        ThreadRef ref;
-
-        thread_ref(snapshot, move->vcpu, &ref);
-        ThreadState *entry = state_find(rounds->state, &ref);
-        if (!entry)
-                return; /* its first write of this round found it gone */
-        if (move->to >= 0 && cpuset_has(&rounds->stuck, (unsigned)move->to)) {
-                move_failed(rounds, move, entry, &mask);
-                rounds->retry_soon = true;
-                return;
-        }
-        rounds->counters.writes++;
-        switch (prefer_write(rounds, move, entry, pool_get(&snapshot->pool, move->mask), &mask)) {
-        case WRITE_OK:
-                move_done(rounds, move, entry, &mask);
-                break;
-        case WRITE_STALE:
-                state_drop(rounds->state, entry);
-                rounds->retry_soon = true;
-                break;
-        case WRITE_DENIED:
-                rounds->denied = true;
-                snprintf(rounds->trouble, sizeof(rounds->trouble),
-                         "the kernel forbids to change affinities: CAP_SYS_NICE%s is missing",
-                         prefer_wanted(rounds, move) ? " or, for preferred_cpuset, CAP_DAC_OVERRIDE" : "");
-                move_failed(rounds, move, entry, &mask);
-                break;
-        case WRITE_RETRY:
-                rounds->retry_soon = true;
-                if (cpuset_is_empty(&mask)) {
-                        /* Written or not: the next look settles it, as after a crash. */
-                        verdict_note_failure(rounds, move);
-                        break;
-                }
-                move_failed(rounds, move, entry, &mask);
-                break;
-        case WRITE_REFUSED:
-                move_failed(rounds, move, entry, &mask);
-                rounds->retry_soon = true;
-                break;
-        }
-}
-
-/* All writes are done, or given up. */
-static void rounds_end(Rounds *rounds) {
-        int r;
-
-        rounds->applying = false;
-        rounds->counters.rounds_with_moves += rounds->plan->n_moves > 0;
-        r = state_save(rounds->state, rounds->state_path);
-        if (r < 0)
-                snprintf(rounds->trouble, sizeof(rounds->trouble), "can not save %.200s: %s", rounds->state_path,
-                         strerror(-r));
-}
-
-static void rounds_finish(Rounds *rounds) {
-        if (rounds->plan->n_moves > 0)
-                history_commit(rounds->history, rounds->snapshot, &rounds->settings->policy, rounds->plan,
-                               rounds_now(rounds));
-        rounds_end(rounds);
-}
-
-/* What stays "intended" is settled by the next round's look. */
-void rounds_cancel(Rounds *rounds) {
-        if (!rounds->applying)
-                return;
-        rounds->plan->n_moves = rounds->next_move; /* what is told of this round is what it did */
-        rounds_end(rounds);
-}
-
-int rounds_hold(Rounds *rounds, const Move *move, uint32_t n) {
-        int r;
-
-        assert(!rounds->applying);
-        r = rounds_prepare(rounds, move, n);
-        if (r < 0)
-                return r;
-        cpuset_clear(&rounds->stuck);
-        for (uint32_t i = 0; i < n; i++)
-                rounds_apply_move(rounds, &move[i]);
-        r = state_save(rounds->state, rounds->state_path);
-        if (r < 0)
-                snprintf(rounds->trouble, sizeof(rounds->trouble), "can not save %.200s: %s", rounds->state_path,
-                         strerror(-r));
-        return 0;
-}
-
-bool rounds_apply_some(Rounds *rounds, int64_t budget_ns) {
-        int64_t until = rounds_now(rounds) + budget_ns;
-
-        if (!rounds->applying)
-                return true;
-        do {
-                if (rounds->next_move < rounds->plan->n_moves)
-                        rounds_apply_move(rounds, &rounds->plan->move[rounds->next_move++]);
-                else if (!helpers_apply_next(rounds)) {
-                        rounds_finish(rounds);
-                        return true;
-                }
-        } while (rounds_now(rounds) < until);
-        return false;
 }
 
 /* Copies what is in use; the struct itself is sized by the limits. */
