@@ -409,6 +409,7 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 
         (void)source;
         (void)info;
+        snprintf(server->reload_trouble, sizeof(server->reload_trouble), "%s", refused ? why : "");
         if (refused)
                 log_error("settings not changed: %s", why);
         else

@@ -64,6 +64,7 @@ typedef struct Server {
         bool backend_saw_vcpu; /* it was chosen by a look at a vCPU's thread */
         Control *control;
         char metrics_written[SETTING_TEXT_MAX]; /* path of the file that is there because of us */
+        char reload_trouble[SETTINGS_WHY_SIZE]; /* why the files were not taken at the last reload; "" */
         char metrics_trouble[256];              /* "" when it could be written */
         FactList *facts;   /* the newest list */
         bool facts_fresh;  /* not yet used by a round */

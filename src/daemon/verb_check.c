@@ -62,6 +62,7 @@ static void gather_files(const Server *server, CheckInput *input) {
         input->persist_file = server->options->persisted;
         if (input->persist_file)
                 input->persist_error = try_directory_of(input->persist_file);
+        input->reload_trouble = server->reload_trouble;
         input->metrics_file = server->settings->metrics_file;
         input->metrics_trouble = server->metrics_trouble;
 }

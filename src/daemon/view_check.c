@@ -75,6 +75,9 @@ static void check_files(json_t *checks, const CheckInput *input) {
         if (input->persist_file)
                 check_file(checks, "settings", CHECK_WARNING, input->persist_file, input->persist_error,
                            "'vasctl set --persist' does not work", "StateDirectory=vas in its unit");
+        if (input->reload_trouble[0])
+                check_add(checks, CHECK_WARNING, "settings", "mend the file, then 'systemctl reload vas-daemon'",
+                          "the files were not taken at the last reload: %s", input->reload_trouble);
         if (input->metrics_trouble[0])
                 check_add(checks, CHECK_WARNING, "metrics",
                           "ReadWritePaths= of its directory in the unit, and rights on it", "%s",

@@ -22,6 +22,7 @@ typedef struct CheckInput {
         int state_error; /* errno of writing there; 0 */
         const char *persist_file; /* of 'vasctl set --persist'; NULL: not kept */
         int persist_error;
+        const char *reload_trouble; /* why the settings files were not taken at the last reload; "" */
         const char *metrics_file; /* "": none is wanted */
         const char *metrics_trouble;
         unsigned narrow_vms; /* with cpusets narrower than their ranges */

@@ -162,7 +162,8 @@ static json_t *checks_of(const Fake *fake) {
                            .run_delay = sick ? RUN_DELAY_OFF : RUN_DELAY_ON,
                            .has_group = !sick,
                            .offline = fake->scene->offline};
-        CheckInput input = {.view = mood_is(fake, "blind") ? NULL : &fake->scene->view,
+        CheckInput input = {.reload_trouble = "",
+                            .view = mood_is(fake, "blind") ? NULL : &fake->scene->view,
                             .trouble = sick ? "the topology can not be read: no NUMA node" : "",
                             .act = fake->scene->view.acting,
                             .link_up = !sick,

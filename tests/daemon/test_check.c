@@ -43,7 +43,8 @@ static void rights_matter_to_whom_acts(void **state) {
         Scene *scene = scene_new(1, 2, 2, 1);
         uint32_t vm = scene_vm(scene, "a", 4, VERDICT_PLACED, REASON_NONE);
         Outside outside = {};
-        CheckInput input = {.view = &scene->view,
+        CheckInput input = {.reload_trouble = "",
+                            .view = &scene->view,
                             .trouble = "",
                             .link_uri = "",
                             .link_error = "",

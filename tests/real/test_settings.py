@@ -128,6 +128,7 @@ def bad_files(lab):
         write(DROP_INS + "/20.conf", text)
         reload(lab, "settings not changed: " + DROP_INS + "/20.conf" + part)
         equal(lab.daemon.vasctl("get").out, before, "settings in force")
+        check("not taken at the last reload: " + DROP_INS + "/20.conf" in " ".join(lab.daemon.vasctl("check").out.split()), "check is silent")
         answer = lab.daemon.run("--check-config")
         check(answer.code == 2 and part in answer.err, "--check-config: %r", answer)
     clean()
