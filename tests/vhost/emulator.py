@@ -13,6 +13,7 @@ The guest's console goes to a file, its second serial port to our stdout.
 import glob
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -42,7 +43,8 @@ MASKED = """
 MEMORY_MIB = 4096
 CONSOLE_LINES = 40
 LOOK_S = 2.0  # between two looks at the console
-EXPIRED, STALLED = "limit", "stall"  # why it was ended
+END_S = 10.0  # from the last of its output to its end
+EXPIRED, STALLED, CRASHED = "limit", "stall", "crash of QEMU"  # why it was ended
 
 
 class Missing(Exception):
@@ -237,13 +239,24 @@ class Host:
         try:
             for line in machine.stdout:
                 say(line.decode("utf-8", "replace").rstrip("\r\n"))
+            self._await_end(machine)
         finally:
             over.set()
             guard.join()
             machine.kill()
             machine.wait()
             self._keep_capabilities()
+        if not why and machine.returncode == -signal.SIGABRT:
+            why.append(CRASHED)
         return why[0] if why else None
+
+    @staticmethod
+    def _await_end(machine):
+        """It has said all; how it ends tells whether it was QEMU that failed."""
+        try:
+            machine.wait(END_S)
+        except subprocess.TimeoutExpired:
+            pass
 
     def _guard(self, machine, deadline, is_hopeless, over, why):
         while not over.wait(max(0.1, min(LOOK_S, deadline - time.monotonic()))):
@@ -265,6 +278,11 @@ class Host:
         kept = "%s-stalled.log" % self.results
         shutil.copy(self.console, kept)
         return kept
+
+    def emulator_words(self):
+        """The last line that QEMU itself said."""
+        with open(self.results + "/qemu.log", encoding="utf-8", errors="replace") as f:
+            return (f.read().splitlines() or ["nothing"])[-1]
 
     def last_words(self):
         """The end of its console, for whoever must find out what happened."""

@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
-from emulator import STALLED, Host, Missing  # noqa: E402
+from emulator import CRASHED, STALLED, Host, Missing  # noqa: E402
 from stall import AGAIN, GO_ON, longest_s, next_step  # noqa: E402
 
 LIMIT_S = 900
@@ -47,13 +47,16 @@ class Plan:
 
 
 def boot(host, plan, limit):
-    """Boots it, and once again where it stands still before its first case; the
-    limit is for both. Returns why it was ended, if it was."""
+    """Boots it, and once again where it stands still, or QEMU crashes, before its
+    first case; the limit is for both. Returns why it was ended, if it was."""
     deadline = time.monotonic() + limit
     for boots in (1, 2):
         why = host.run(deadline - time.monotonic(), plan.note,
                        lambda console, boots=boots: next_step(console, plan.said, boots) != GO_ON)
         console = host.console_text()
+        if why == CRASHED and plan.said == 0 and boots == 1:
+            plan.say("# QEMU itself crashed before any case: booted once again; it said: %s" % host.emulator_words())
+            continue
         if why != STALLED or next_step(console, plan.said, boots) != AGAIN:
             break
         plan.say("# the emulated kernel stood still for %d s before any case: booted once again; its console: %s"

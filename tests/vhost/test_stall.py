@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [HERE, HERE + "/../real"]
 from lab.tap import case, equal, run_cases  # noqa: E402
+from emulator import CRASHED  # noqa: E402
 from run import LIMIT_S, Plan, boot  # noqa: E402
 from stall import AGAIN, END, GO_ON, longest_s, next_step  # noqa: E402
 
@@ -57,7 +58,12 @@ class FakeHost:
         self.text, lines = self.boots.pop(0)
         for line in lines:
             say(line)
+        if self.text is CRASHED:
+            return CRASHED
         return "stall" if is_hopeless(self.text) else None
+
+    def emulator_words(self):
+        return "Assertion failed"
 
     def console_text(self):
         return self.text
@@ -90,6 +96,17 @@ def fails(_):
     equal((why, plan.is_kept(), len(host.limits)), ("stall", False, 2), "two stalls")
     host, plan, why, _ = played((lockup(52), ["1..2", "ok 1 - a"]))
     equal((why, plan.is_kept(), len(host.limits)), (None, False, 1), "after a case")
+
+
+@case("QEMU crashes before any case: booted again once; after one, or a second time: not")
+def crashes(_):
+    host, plan, why, said = played((CRASHED, []), (BOOT, ["1..1", "ok 1 - a"]))
+    equal((why, plan.is_kept(), len(host.limits)), (None, True, 2), "one crash")
+    equal("Assertion failed" in said[0], True, "what QEMU said is passed on: %s" % said)
+    host, plan, why, _ = played((CRASHED, []), (CRASHED, []))
+    equal((why, plan.is_kept(), len(host.limits)), (CRASHED, False, 2), "two crashes")
+    host, plan, why, _ = played((CRASHED, ["1..2", "ok 1 - a"]))
+    equal((why, plan.is_kept(), len(host.limits)), (CRASHED, False, 1), "after a case")
 
 
 class Nothing:
