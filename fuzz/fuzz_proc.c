@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         must(real_host_new(tree, "numa:2 l3:2 core:2 pu:1", &host) == 0);
         door = real_host_door(host);
         must(door.ops->read_topology(door.self, LEVEL_AUTO, &topology, why) == 0);
-        if (door.ops->observe(door.self, facts, &topology, true, seen) == 0)
+        if (door.ops->observe(door.self, facts, &topology, LOOK_FULL, seen) == 0)
                 check_threads();
         sample(&door);
         real_host_free(host);

@@ -66,6 +66,17 @@ static void entry_set_before(ThreadState *entry, SetId before) {
         entry->before = entry->range_before = entry->range_then = before;
 }
 
+bool helpers_matter(const Rounds *rounds) {
+        const State *state = rounds->state;
+
+        if (rounds->settings->policy.helpers != HELPERS_LEAVE)
+                return true;
+        for (unsigned i = 0; i < state->n_threads; i++)
+                if (state->thread[i].thread.number == THREAD_HELPER)
+                        return true;
+        return false;
+}
+
 /* --- what has become of them --- */
 
 /* A write that may not have happened (we crashed on the way): the mask tells. */

@@ -10,6 +10,9 @@
 
 #include "daemon/rounds.h"
 
+/* Whether any helper is, or is to be, written: else their masks are not looked at. */
+bool helpers_matter(const Rounds *rounds);
+
 /* Notes what has become of helpers that we hold; hotplug: CPUs came or went just now,
  * and the kernel may have widened masks. */
 void helpers_annotate(Rounds *rounds, bool hotplug);

@@ -183,17 +183,26 @@ static bool plan_request(const Snapshot *snapshot, const char *reassign, PlanReq
         return ret->vm >= 0;
 }
 
-static int rounds_observe(Rounds *rounds, const FactList *facts, bool full) {
+static int rounds_observe(Rounds *rounds, const FactList *facts, Look look) {
         int r = rounds_refresh_topology(rounds);
 
         if (r == 0)
                 r = state_compact(rounds->state);
         if (r == 0)
-                r = rounds->host.ops->observe(rounds->host.self, facts, rounds->topology, full, rounds->snapshot);
+                r = rounds->host.ops->observe(rounds->host.self, facts, rounds->topology, look, rounds->snapshot);
         rounds->have_view = r == 0;
         if (r < 0 && !rounds->trouble[0])
                 snprintf(rounds->trouble, sizeof(rounds->trouble), "can not observe the host: %s", strerror(-r));
         return r;
+}
+
+/* Helpers' masks are nobody's business but where they are, or were, written. */
+static Look how_closely(const Rounds *rounds, const RoundRequest *request) {
+        if (request->full)
+                return LOOK_FULL;
+        if (request->only_events)
+                return LOOK_NEWS;
+        return helpers_matter(rounds) ? LOOK_HELPERS : LOOK_VCPUS;
 }
 
 static int rounds_begin_unnoted(Rounds *rounds, const FactList *facts, const RoundRequest *request) {
@@ -202,7 +211,7 @@ static int rounds_begin_unnoted(Rounds *rounds, const FactList *facts, const Rou
 
         assert(!rounds->applying);
         rounds->trouble[0] = '\0';
-        int r = rounds_observe(rounds, facts, request->full);
+        int r = rounds_observe(rounds, facts, how_closely(rounds, request));
         if (r < 0)
                 return r;
         rounds->acting = request->act;
@@ -286,7 +295,7 @@ void rounds_look(Rounds *rounds, const FactList *facts) {
 
         rounds_cancel(rounds);
         rounds_swap_snapshots(rounds);
-        if (rounds_observe(rounds, facts, false) == 0) {
+        if (rounds_observe(rounds, facts, LOOK_HELPERS) == 0) {
                 rounds->acting = false;
                 rounds_annotate(rounds, rounds_now(rounds));
                 rounds_forget_dead(rounds);

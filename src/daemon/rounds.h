@@ -39,6 +39,7 @@ typedef struct RoundCounters {
 typedef struct RoundRequest {
         bool act;             /* write; else only decide */
         bool full;            /* take nothing from a cache */
+        bool only_events;     /* look at nothing but what the facts tell anew */
         const char *reassign; /* NULL: an ordinary round; "all", or a VM's UUID or name */
 } RoundRequest;
 

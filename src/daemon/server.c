@@ -293,6 +293,7 @@ static void server_start_round(Server *server) {
         bool dry_run = reassign && reassign->dry_run;
         RoundRequest request = {.act = server_acts(server),
                                 .full = server->full_asked,
+                                .only_events = server->facts->only_events,
                                 .reassign = reassign && !dry_run ? reassign->reassign : NULL};
 
         server->facts_fresh = false;
@@ -354,6 +355,8 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
         (void)link_poked(server->link); /* the link asks by itself after an event */
         FactList *facts = link_take(server->link);
         if (facts) {
+                if (server->facts_fresh) /* what that list was to be looked at for, this one is */
+                        facts->only_events &= server->facts->only_events;
                 fact_list_free(server->facts);
                 server->facts = facts;
                 server->facts_fresh = true;

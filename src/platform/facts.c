@@ -5,10 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util/cleanup.h"
-
 VmFact *vm_fact_free(VmFact *fact) {
-        if (!fact)
+        if (!fact || atomic_fetch_sub(&fact->n_sharers, 1) > 0)
                 return NULL;
         free(fact->name);
         free(fact->vcpu);
@@ -28,45 +26,9 @@ FactList *fact_list_free(FactList *list) {
         return NULL;
 }
 
-static void fact_cleanup(VmFact **fact) {
-        vm_fact_free(*fact);
-}
-
-/* An array's copy; false: out of memory. No elements are a NULL array. */
-static bool array_copy(const void *from, size_t n, size_t size, void *ret_to) {
-        void *to = NULL;
-
-        if (n > 0) {
-                to = calloc(n, size);
-                if (!to)
-                        return false;
-                memcpy(to, from, n * size);
-        }
-        memcpy(ret_to, &to, sizeof(to));
-        return true;
-}
-
-static bool text_copy(const char *from, char **ret_to) {
-        *ret_to = from ? strdup(from) : NULL;
-        return !from || *ret_to;
-}
-
-VmFact *vm_fact_copy(const VmFact *fact) {
-        CLEANUP(fact_cleanup) VmFact *copy = malloc(sizeof(*copy));
-
-        if (!copy)
-                return NULL;
-        *copy = *fact;
-        copy->name = NULL;
-        copy->vcpu = NULL;
-        copy->range = NULL;
-        copy->device = NULL;
-        if (!text_copy(fact->name, &copy->name) ||
-            !array_copy(fact->vcpu, fact->n_vcpus, sizeof(*fact->vcpu), &copy->vcpu) ||
-            !array_copy(fact->range, fact->n_ranges, sizeof(*fact->range), &copy->range) ||
-            !array_copy(fact->device, fact->n_devices, sizeof(*fact->device), &copy->device))
-                return NULL;
-        return STEAL_PTR(copy);
+VmFact *vm_fact_share(VmFact *fact) {
+        atomic_fetch_add(&fact->n_sharers, 1);
+        return fact;
 }
 
 static bool text_equal(const char *a, const char *b) {

@@ -3,6 +3,8 @@
 
 /* What libvirt says of its running VMs: the operator's intent, as plain values. */
 
+#include <stdatomic.h>
+
 #include "core/snapshot.h"
 
 typedef struct VcpuFact {
@@ -31,6 +33,7 @@ typedef struct VmFact {
         unsigned n_devices;
         char (*device)[16];  /* PCI addresses 0000:00:00.0 of host devices */
         VmWish wish;         /* what its metadata asks for */
+        atomic_uint n_sharers; /* owners beyond the first: see vm_fact_share() */
 } VmFact;
 
 typedef struct FactList {
@@ -38,15 +41,19 @@ typedef struct FactList {
         VmFact **vm;
         uint64_t serial;     /* grows with each list */
         bool full;           /* nothing in it was read before the last full request */
+        bool only_events;    /* since the list that was taken before, nothing was listed:
+                              * only VMs that events named may differ from it */
         int64_t taken_at_ns; /* CLOCK_MONOTONIC: all that was so then, and all that an event
                               * has told of since, is in the list */
 } FactList;
 
-/* Both take NULL and half-built facts, and return NULL. */
+/* Both take NULL and half-built facts, and return NULL. A fact goes with the last
+ * of its owners, in whichever thread. */
 VmFact *vm_fact_free(VmFact *fact);
 FactList *fact_list_free(FactList *list);
 
-VmFact *vm_fact_copy(const VmFact *fact); /* NULL: out of memory */
+/* The same fact for one more owner; from here on nobody changes it. */
+VmFact *vm_fact_share(VmFact *fact);
 
 /* Whether all but the generation is the same. */
 bool vm_fact_equal(const VmFact *a, const VmFact *b);

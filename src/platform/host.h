@@ -60,17 +60,25 @@ typedef struct TidalOps {
         int (*write_values)(void *self, const TidalValues *wanted);
 } TidalOps;
 
+/* How closely an observation looks; each does what those before it do. */
+typedef enum Look {
+        LOOK_NEWS,    /* VMs of which libvirt tells something new, or that were written since */
+        LOOK_VCPUS,   /* every VM, whether its vCPUs are still what they were */
+        LOOK_HELPERS, /* and whether its helpers have the masks that they had */
+        LOOK_FULL,    /* nothing is taken from a cache */
+} Look;
+
 typedef struct HostOps {
         /* The host's topology now. 0; or -errno and *ret_why. */
         int (*read_topology)(void *self, ClusterLevel level, Topology *ret, char ret_why[256]);
         /* The CPUs that are online now: cheap, for every round. 0 or -errno. */
         int (*read_online)(void *self, CpuSet *ret);
         /* Fills everything of *ret but what state and policy add (before, written,
-         * range_then, intended, home, drift, policy, fresh). full: nothing is
-         * taken from a cache. Else only what shows a change is read anew, and
-         * each VM in full once in 60 observations: full is for when something
-         * is amiss (a start, a reload, a reconnect). 0 or -errno. */
-        int (*observe)(void *self, const FactList *facts, const Topology *topology, bool full, Snapshot *ret);
+         * range_then, intended, home, drift, policy, fresh). Below LOOK_FULL only
+         * what shows a change is read anew, and each VM in full once in 60
+         * observations that look at every VM: LOOK_FULL is for when something is
+         * amiss (a start, a reload, a reconnect). 0 or -errno. */
+        int (*observe)(void *self, const FactList *facts, const Topology *topology, Look look, Snapshot *ret);
         /* Checks the thread, writes, reads back, checks again. *ret_mask is the
          * mask found afterwards (untouched when STALE). */
         WriteStatus (*write_mask)(void *self, const ThreadRef *thread, const CpuSet *mask, CpuSet *ret_mask);

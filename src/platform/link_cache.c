@@ -8,10 +8,6 @@
 
 #include "util/cleanup.h"
 
-static void cleanup_list(FactList **list) {
-        fact_list_free(*list);
-}
-
 static void entry_release(CacheEntry *entry) {
         if (entry->domain)
                 virDomainFree(entry->domain);
@@ -68,7 +64,7 @@ static bool entry_init(CacheEntry *entry, virDomainPtr domain) {
 }
 
 int cache_sync(LinkCache *cache, virDomainPtr *domain, unsigned n) {
-        LinkCache next = { .generation = cache->generation, .serial = cache->serial, .probe = cache->probe };
+        LinkCache next = { .generation = cache->generation, .serial = cache->serial };
 
         next.entry = calloc(n ? n : 1, sizeof(*next.entry));
         for (unsigned i = 0; i < n; i++) {
@@ -170,7 +166,7 @@ void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact) {
 }
 
 FactList *cache_list(LinkCache *cache, bool full, int64_t taken_at_ns) {
-        CLEANUP(cleanup_list) FactList *list = calloc(1, sizeof(*list));
+        AUTO_FREE FactList *list = calloc(1, sizeof(*list));
 
         if (!list)
                 return NULL;
@@ -180,10 +176,7 @@ FactList *cache_list(LinkCache *cache, bool full, int64_t taken_at_ns) {
         for (unsigned i = 0; i < cache->n; i++) {
                 if (cache->entry[i].gone || !cache->entry[i].fact)
                         continue;
-                list->vm[list->n] = vm_fact_copy(cache->entry[i].fact);
-                if (!list->vm[list->n])
-                        return NULL;
-                list->n++;
+                list->vm[list->n++] = vm_fact_share(cache->entry[i].fact);
         }
         list->serial = ++cache->serial;
         list->full = full;

@@ -25,7 +25,6 @@ typedef struct LinkCache {
         CacheEntry *entry;   /* by UUID */
         uint64_t generation; /* the last one given out */
         uint64_t serial;     /* of the last list */
-        unsigned probe;      /* whose turn it is to be probed */
 } LinkCache;
 
 void cache_clear(LinkCache *cache);
@@ -54,5 +53,5 @@ bool cache_has_stale(const LinkCache *cache);
 /* Takes the fact over as what the entry's domain was found to be. */
 void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact);
 
-/* A copy of everything; NULL: out of memory. */
+/* Everything that is known; NULL: out of memory. */
 FactList *cache_list(LinkCache *cache, bool full, int64_t taken_at_ns);

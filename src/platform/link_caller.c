@@ -16,8 +16,8 @@
  * rests for twice the time that the last one took. So it does, apart from that,
  * between quick requests, which any local user may cause.
  *
- * No event tells of vCPUs that came or went (`virsh setvcpus --live`): each
- * quick request asks a few VMs, taking turns, how many they have.
+ * No event tells of vCPUs that came or went (`virsh setvcpus --live`): their
+ * threads do, and the main thread then asks for a full list.
  */
 
 #include <errno.h>
@@ -34,7 +34,6 @@
 enum {
         KEEPALIVE_INTERVAL_S = 2, /* a silent libvirtd is given up after interval * (count + 1) */
         KEEPALIVE_COUNT = 2,
-        PROBES_PER_REQUEST = 8,
         STALE_AT_LEAST = 4, /* read whatever happens, so that a storm can not put a full list off for ever */
 };
 
@@ -184,26 +183,7 @@ static int read_dirty(Caller *caller, char why[LINK_WHY_SIZE]) {
         return 0;
 }
 
-/* Reads VMs whose number of vCPUs is not what it was. */
-static int probe_some(Caller *caller, char why[LINK_WHY_SIZE]) {
-        LinkCache *cache = &caller->cache;
-        virDomainInfo info;
-        int r;
-
-        for (unsigned i = 0; i < cache->n && i < PROBES_PER_REQUEST; i++) {
-                CacheEntry *entry = &cache->entry[cache->probe++ % cache->n];
-                if (entry->gone || !entry->fact || entry->fact->over_limit)
-                        continue;
-                if (virDomainGetInfo(entry->domain, &info) == 0 && info.nrVirtCpu == entry->fact->n_vcpus)
-                        continue;
-                r = read_entry(caller, entry, why);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
-static int hand_out(Caller *caller, bool full) {
+static int hand_out(Caller *caller, bool full, bool only_events) {
         Link *link = caller->link;
         FactList *list = cache_list(&caller->cache, full, caller->listed_ns), *old;
 
@@ -212,6 +192,7 @@ static int hand_out(Caller *caller, bool full) {
         caller->full_pending &= !full;
         pthread_mutex_lock(&link->lock);
         old = link->fresh;
+        list->only_events = only_events && (!old || old->only_events);
         link->fresh = list;
         if (!caller->full_pending && !link->work.full && !link->work.event && !link->work.quick)
                 link->status.asked_at_ns = 0;
@@ -258,7 +239,7 @@ static int look_at_marked(Caller *caller, char why[LINK_WHY_SIZE]) {
                         return r;
         }
         caller->events_rest_ns = rest_after_ns(began_ns);
-        return hand_out(caller, false);
+        return hand_out(caller, false, true);
 }
 
 static bool something_urgent(Caller *caller) {
@@ -286,7 +267,7 @@ static int read_stale(Caller *caller, char why[LINK_WHY_SIZE]) {
 }
 
 /* Lists all, and reads what is new or dirty. */
-static int refresh(Caller *caller, bool probe, char why[LINK_WHY_SIZE]) {
+static int refresh(Caller *caller, char why[LINK_WHY_SIZE]) {
         int64_t began_ns = link_now_ns();
         int r;
 
@@ -294,8 +275,6 @@ static int refresh(Caller *caller, bool probe, char why[LINK_WHY_SIZE]) {
         r = list_domains(caller, why);
         if (r == 0)
                 r = read_dirty(caller, why);
-        if (r == 0 && probe)
-                r = probe_some(caller, why);
         if (r < 0)
                 return r;
         caller->list_needed = false;
@@ -309,7 +288,7 @@ static int refresh(Caller *caller, bool probe, char why[LINK_WHY_SIZE]) {
 static int serve_full(Caller *caller, char why[LINK_WHY_SIZE]) {
         int r = read_stale(caller, why);
 
-        return r == 0 ? hand_out(caller, true) : r;
+        return r == 0 ? hand_out(caller, true, false) : r;
 }
 
 static int serve(Caller *caller, const LinkWork *work, char why[LINK_WHY_SIZE]) {
@@ -324,11 +303,11 @@ static int serve(Caller *caller, const LinkWork *work, char why[LINK_WHY_SIZE]) 
         if (work->event && !caller->list_needed && !caller->marks->all)
                 r = look_at_marked(caller, why);
         if (r == 0 && list)
-                r = refresh(caller, work->quick, why);
+                r = refresh(caller, why);
         if (r < 0)
                 return r;
         if (list && (!caller->full_pending || (work->quick && cache_has_stale(&caller->cache))))
-                r = hand_out(caller, false);
+                r = hand_out(caller, false, false);
         return r == 0 && caller->full_pending ? serve_full(caller, why) : r;
 }
 

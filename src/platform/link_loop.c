@@ -3,9 +3,12 @@
 /*
  * The link's loop thread: libvirt's event loop, and the callbacks that run in it.
  *
- * A callback notes which domain an event named and wakes the others up; it
- * never looks what the event says. One that is lost or comes twice costs time,
- * not correctness.
+ * A callback notes which domain an event named and wakes the others up. Of what
+ * events say it looks at one thing only: of all that happens in a VM's life, threads
+ * and ranges come and go with its start and its end alone. (Each of the two has
+ * another event before it, that the guest runs or shuts down, and a guest may be
+ * paused and go on all the time.) One that is lost or comes twice costs time, not
+ * correctness.
  */
 
 #include <errno.h>
@@ -50,9 +53,9 @@ static void note_event(Link *link, virDomainPtr domain) {
 
 static int on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *link) {
         (void)connection;
-        (void)event;
         (void)detail;
-        note_event(link, domain);
+        if (event == VIR_DOMAIN_EVENT_STARTED || event == VIR_DOMAIN_EVENT_STOPPED)
+                note_event(link, domain);
         return 0;
 }
 

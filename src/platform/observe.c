@@ -21,7 +21,7 @@
 
 enum {
         POOL_WELL_FILLED = POOL_SETS_MAX / 4 * 3,
-        TURN_EVERY = 60, /* observations between a VM's turns */
+        TURN_EVERY = 60, /* observations of all between a VM's turns */
 };
 
 /* Where among the first n records that UUID is; -1: nowhere. */
@@ -63,6 +63,12 @@ static void list_done(RealHost *host, VmRecordList *list) {
         *list = (VmRecordList){};
 }
 
+void vm_record_written(RealHost *host, int32_t pid) {
+        for (unsigned i = 0; i < host->records.n; i++)
+                if (host->records.record[i]->pid == pid)
+                        host->records.record[i]->written = true;
+}
+
 void vm_record_list_done(RealHost *host) {
         list_done(host, &host->records);
 }
@@ -98,14 +104,19 @@ static bool has_its_turn(const RealHost *host, const VmRecord *record) {
         return (host->n_observed + (uint64_t)record->pid) % TURN_EVERY == 0;
 }
 
+static bool is_to_be_read(RealHost *host, VmRecord *record, const VmFact *fact, Look look) {
+        return look == LOOK_FULL || (look != LOOK_NEWS && has_its_turn(host, record)) ||
+               !vm_record_holds(host, record, fact, look);
+}
+
 /* Brings the record of one VM up to date, or makes one at the list's end. */
-static int look_at(RealHost *host, const VmFact *fact, const Topology *topology, bool full,
+static int look_at(RealHost *host, const VmFact *fact, const Topology *topology, Look look,
                    unsigned n_known) {
         VmRecordList *list = &host->records;
         int at = find_record(list, n_known, fact->uuid), r;
         VmRecord *known = at < 0 ? NULL : list->record[at], *fresh = NULL;
 
-        if (!known || full || has_its_turn(host, known) || !vm_record_holds(host, known, fact)) {
+        if (!known || is_to_be_read(host, known, fact, look)) {
                 if (known)
                         vm_record_let_go(host, known);
                 r = vm_record_read(host, fact, topology, known, &fresh);
@@ -119,7 +130,7 @@ static int look_at(RealHost *host, const VmFact *fact, const Topology *topology,
 }
 
 /* Leaves the host with a record for each fact, by UUID, made or proven now. */
-static int look_at_all(RealHost *host, const FactList *facts, const Topology *topology, bool full) {
+static int look_at_all(RealHost *host, const FactList *facts, const Topology *topology, Look look) {
         VmRecordList *list = &host->records;
         unsigned n_known = list->n;
         int r = list_reserve(list, n_known + facts->n + 1);
@@ -127,7 +138,7 @@ static int look_at_all(RealHost *host, const FactList *facts, const Topology *to
         for (unsigned i = 0; i < n_known; i++)
                 list->record[i]->fact = NULL;
         for (unsigned i = 0; r == 0 && i < facts->n; i++)
-                r = look_at(host, facts->vm[i], topology, full, n_known);
+                r = look_at(host, facts->vm[i], topology, look, n_known);
         if (r < 0)
                 return r;
         drop_gone(host);
@@ -259,15 +270,16 @@ static int write_all(RealHost *host, Snapshot *ret) {
         return 0;
 }
 
-int real_host_observe(RealHost *host, const FactList *facts, const Topology *topology, bool full,
+int real_host_observe(RealHost *host, const FactList *facts, const Topology *topology, Look look,
                       Snapshot *ret) {
         int r;
 
-        host->n_observed++;
-        full |= host->pool->n >= POOL_WELL_FILLED;
-        if (full)
+        host->n_observed += look != LOOK_NEWS;
+        if (host->pool->n >= POOL_WELL_FILLED)
+                look = LOOK_FULL;
+        if (look == LOOK_FULL)
                 pool_clear(host->pool);
-        r = look_at_all(host, facts, topology, full);
+        r = look_at_all(host, facts, topology, look);
         if (r < 0) {
                 /* Some records may be of sets forgotten: start anew next time. */
                 vm_record_list_done(host);

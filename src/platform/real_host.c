@@ -158,13 +158,14 @@ static int door_read_online(void *self, CpuSet *ret) {
         return r < 0 ? r : cpulist_parse(text, ret);
 }
 
-static int door_observe(void *self, const FactList *facts, const Topology *topology, bool full,
+static int door_observe(void *self, const FactList *facts, const Topology *topology, Look look,
                         Snapshot *ret) {
-        return real_host_observe(self, facts, topology, full, ret);
+        return real_host_observe(self, facts, topology, look, ret);
 }
 
 static WriteStatus door_write_mask(void *self, const ThreadRef *thread, const CpuSet *mask,
                                    CpuSet *ret_mask) {
+        vm_record_written(self, thread->pid);
         return affinity_write_checked(self, thread, mask, ret_mask);
 }
 
@@ -200,6 +201,7 @@ static int door_sample(void *self, ThreadSample *ret, DynamicCpus *ret_cpus) {
 
 static WriteStatus door_bind(void *self, const ThreadRef *thread, TidalWay way, const CpuSet *allowed,
                              const CpuSet *preferred, CpuSet *ret_mask) {
+        vm_record_written(self, thread->pid);
         return tidal_bind(self, thread, way, allowed, preferred, ret_mask);
 }
 

@@ -17,7 +17,7 @@ struct RealHost {
         char *pid_dir[2];   /* where libvirt keeps pid files, below the root; NULL: no such */
         CgroupMounts cgroups;
         VmRecordList records;
-        uint64_t n_observed; /* observations made */
+        uint64_t n_observed; /* observations of every VM */
         unsigned fds_spare; /* how many more descriptors records may hold */
         CpuSetPool *pool;   /* the records' sets */
         Sampler *sampler;   /* NULL: nobody is followed */
@@ -25,8 +25,11 @@ struct RealHost {
         Stranger stranger;
 };
 
+/* The process's VM is looked at again, whatever libvirt says of it. */
+void vm_record_written(RealHost *host, int32_t pid);
+
 /* Frees all records; the list is empty then. */
 void vm_record_list_done(RealHost *host);
 
-int real_host_observe(RealHost *host, const FactList *facts, const Topology *topology, bool full,
+int real_host_observe(RealHost *host, const FactList *facts, const Topology *topology, Look look,
                       Snapshot *ret);

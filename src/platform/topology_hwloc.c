@@ -35,6 +35,7 @@
 #include <sys/stat.h>
 
 #include "platform/files.h"
+#include "platform/topology_xml.h"
 #include "util/cleanup.h"
 #include "util/cpulist.h"
 
@@ -67,20 +68,62 @@ static bool is_xml_text(const char *spec) {
         return spec[0] == '<';
 }
 
+static int set_xml(hwloc_topology_t topology, const char *text, size_t size, char *ret_why) {
+        AUTO_FREE char *clean = NULL;
+        char why[WHY_SIZE] = "out of memory";
+        int r = size > XML_BYTES_MAX ? -EFBIG : topology_xml_clean(text, size, &clean, why);
+
+        if (r < 0)
+                return fail(r, ret_why, "the XML of a topology: %.200s", r == -EFBIG ? "it is too long" : why);
+        if (hwloc_topology_set_xmlbuffer(topology, clean, (int)strlen(clean) + 1) < 0)
+                return fail(-EINVAL, ret_why, "hwloc can not read the XML of a topology");
+        return 0;
+}
+
+/* hwloc would take minutes for a host that is far past our limits, and then it would be
+ * refused. What lies in parentheses says no numbers of objects. */
+static int check_size(const char *description, char *ret_why) {
+        unsigned long n = 1;
+
+        for (const char *at = description; (at = strchr(at, ':')); at++) {
+                const char *word = at, *open = memrchr(description, '(', (size_t)(at - description));
+                unsigned long count = strtoul(at + 1, NULL, 10);
+
+                if (open && !memchr(open, ')', (size_t)(at - open)))
+                        continue;
+                while (word > description && word[-1] != ' ')
+                        word--;
+                n = count > CPUS_MAX ? count : n * count;
+                if (n > CPUS_MAX)
+                        return fail(-ERANGE, ret_why, "this host is past the limit of %d CPUs", CPUS_MAX);
+                if (n > NODES_MAX && strncasecmp(word, "n", 1) == 0) /* NUMANode, numa, node */
+                        return fail(-ERANGE, ret_why, "this host is past the limit of %d NUMA nodes", NODES_MAX);
+        }
+        return 0;
+}
+
 /* A file is XML; what is no file is a synthetic description. */
-static int set_source(hwloc_topology_t topology, const char *spec) {
+static int set_source(hwloc_topology_t topology, const char *spec, char *ret_why) {
         struct stat st;
+        int size;
 
         if (is_xml_text(spec))
-                return strlen(spec) >= XML_BYTES_MAX ||
-                                       hwloc_topology_set_xmlbuffer(topology, spec, (int)strlen(spec) + 1) < 0
-                               ? -EINVAL
-                               : 0;
-        if (stat(spec, &st) < 0)
-                return hwloc_topology_set_synthetic(topology, spec) < 0 ? -EINVAL : 0;
-        if (!S_ISREG(st.st_mode) || st.st_size > XML_BYTES_MAX)
-                return -EINVAL;
-        return hwloc_topology_set_xml(topology, spec) < 0 ? -EINVAL : 0;
+                return set_xml(topology, spec, strlen(spec), ret_why);
+        if (stat(spec, &st) < 0) {
+                int r = check_size(spec, ret_why);
+                if (r < 0 || hwloc_topology_set_synthetic(topology, spec) == 0)
+                        return r;
+        }
+        AUTO_CLOSE int fd = open(spec, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > XML_BYTES_MAX)
+                return fail(-EINVAL, ret_why, "'%.180s' is neither an hwloc description nor an XML file", spec);
+        AUTO_FREE char *text = malloc((size_t)st.st_size + 1);
+        if (!text)
+                return fail(-ENOMEM, ret_why, "out of memory");
+        size = fd_read(fd, text, (size_t)st.st_size + 1);
+        if (size < 0)
+                return fail(size, ret_why, "'%.180s' can not be read: %s", spec, strerror(-size));
+        return set_xml(topology, text, (size_t)size, ret_why);
 }
 
 /* hwloc takes another root from the environment only. */
@@ -116,11 +159,9 @@ static int load(const char *spec, const char *fsroot, bool with_l2, hwloc_topolo
              hwloc_topology_set_type_filter(topology, HWLOC_OBJ_L2CACHE, HWLOC_TYPE_FILTER_KEEP_ALL) < 0) ||
             hwloc_topology_set_components(topology, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "x86") < 0)
                 return fail(-errno, ret_why, "hwloc can not be set up: %s", strerror(errno));
-        r = spec ? set_source(topology, spec) : 0;
-        if (r < 0 && is_xml_text(spec))
-                return fail(r, ret_why, "it is no XML of hwloc's");
+        r = spec ? set_source(topology, spec, ret_why) : 0;
         if (r < 0)
-                return fail(r, ret_why, "'%.180s' is neither an hwloc description nor an XML file", spec);
+                return r;
         r = load_below(topology, spec ? NULL : fsroot);
         if (r < 0)
                 return fail(r, ret_why, "hwloc can not read the topology of %.180s: %s",

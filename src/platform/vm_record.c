@@ -22,6 +22,10 @@
  *
  * What the cheap look does not notice: a cpuset that grew (one that shrinks
  * takes the mask with it), memory that moved. The next full look does.
+ *
+ * After an event even that is too much for the VMs that it did not name: their
+ * records are taken as they are, until the next round that listed all. Whatever
+ * is written is checked at that moment anyway.
  */
 
 #include "platform/vm_record.h"
@@ -389,16 +393,20 @@ static bool helpers_hold(const RealHost *host, const VmRecord *record) {
         return true;
 }
 
-bool vm_record_holds(RealHost *host, VmRecord *record, const VmFact *fact) {
+bool vm_record_holds(RealHost *host, VmRecord *record, const VmFact *fact, Look look) {
         struct stat st;
 
         if (record->sight != SIGHT_OK || record->task_fd < 0 || fact->starting ||
-            fact->generation != record->generation || fact->n_vcpus != record->n_vcpus ||
-            fstat(record->task_fd, &st) < 0)
+            fact->generation != record->generation || fact->n_vcpus != record->n_vcpus)
+                return false;
+        if (look == LOOK_NEWS && !record->written)
+                return true;
+        if (fstat(record->task_fd, &st) < 0)
                 return false;
         for (unsigned i = 0; i < record->n_vcpus; i++)
                 if (!vcpu_holds(host, &record->vcpu[i], fact))
                         return false;
-        return (st.st_nlink == record->n_links && helpers_hold(host, record)) ||
+        record->written = false;
+        return (st.st_nlink == record->n_links && (look < LOOK_HELPERS || helpers_hold(host, record))) ||
                read_threads(host, record, record->task_fd) == 0;
 }

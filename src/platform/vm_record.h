@@ -4,10 +4,8 @@
 /* What was last seen of a VM's process and threads, kept from look to look. */
 
 #include "core/snapshot.h"
-#include "platform/facts.h"
+#include "platform/host.h"
 #include "platform/memory.h"
-
-typedef struct RealHost RealHost;
 
 typedef struct SeenVcpu {
         uint16_t fact;        /* index into the VmFact's vcpu[] */
@@ -30,6 +28,7 @@ typedef struct VmRecord {
         char uuid[VM_UUID_SIZE];
         const VmFact *fact;   /* of this round; NULL: no longer there */
         uint64_t generation;  /* of the fact it was made from */
+        bool written;         /* a mask of its threads may have been, since */
         VmSight sight;
         int32_t pid;
         uint64_t start_ticks;
@@ -60,6 +59,6 @@ VmRecord *vm_record_free(RealHost *host, VmRecord *record);
 int vm_record_read(RealHost *host, const VmFact *fact, const Topology *topology, const VmRecord *previous,
                    VmRecord **ret);
 
-/* Whether the record still says how things are, by the cheapest look that
- * proves it. Helper threads that came or went are brought up to date. */
-bool vm_record_holds(RealHost *host, VmRecord *record, const VmFact *fact);
+/* Whether the record still says how things are, as far as that look goes, by the
+ * cheapest way to tell. Helper threads that came or went are brought up to date. */
+bool vm_record_holds(RealHost *host, VmRecord *record, const VmFact *fact, Look look);

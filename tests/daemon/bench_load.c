@@ -156,14 +156,14 @@ static SetId set_seen(const LoadHost *host, SetId *seen, SetId id, Snapshot *ret
         return seen[id];
 }
 
-static int load_observe(void *self, const FactList *facts, const Topology *topology, bool full,
+static int load_observe(void *self, const FactList *facts, const Topology *topology, Look look,
                         Snapshot *ret) {
         const LoadHost *host = self;
         static SetId seen[POOL_SETS_MAX + 1];
 
         (void)facts;
         (void)topology;
-        (void)full;
+        (void)look;
         snapshot_clear(ret);
         memset(seen, 0, sizeof(seen));
         for (unsigned v = 0; v < host->n_vms; v++) {

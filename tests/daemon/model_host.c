@@ -121,13 +121,13 @@ static void observe_vm(const ModelVm *model_vm, Snapshot *ret) {
         ret->n_vms++;
 }
 
-static int model_observe(void *self, const FactList *facts, const Topology *topology, bool full,
+static int model_observe(void *self, const FactList *facts, const Topology *topology, Look look,
                          Snapshot *ret) {
         const ModelHost *model = self;
 
         (void)facts;
         (void)topology;
-        (void)full;
+        (void)look;
         if (model->observe_fails)
                 return -EIO;
         snapshot_clear(ret);

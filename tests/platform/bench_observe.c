@@ -72,12 +72,12 @@ static void measure(RealHost *host, unsigned n_vms) {
                 snprintf(name, sizeof(name), "vm%u", vm);
                 facts_add(facts, fact_new(name, uuid, vcpus, "0-1"));
         }
-        door.ops->observe(door.self, facts, topology, true, seen);
+        door.ops->observe(door.self, facts, topology, LOOK_FULL, seen);
         for (unsigned full = 0; full < 2; full++) {
                 double before = cpu_us();
 
                 for (unsigned i = 0; i < ROUNDS; i++) /* every VM has its turn once */
-                        if (door.ops->observe(door.self, facts, topology, full, seen) < 0)
+                        if (door.ops->observe(door.self, facts, topology, full ? LOOK_FULL : LOOK_VCPUS, seen) < 0)
                                 die("it can not be observed");
                 cost[full] = (cpu_us() - before) / ROUNDS;
         }

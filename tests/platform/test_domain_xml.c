@@ -392,8 +392,8 @@ static void test_cut_off(void **state) {
                 check_refused(text, n, n ? "not well-formed" : "empty");
 }
 
-static void test_copy(void **state) {
-        VmFact *fact = fixture_parse("tuned.xml"), *copy = vm_fact_copy(fact);
+static void test_equal(void **state) {
+        VmFact *fact = fixture_parse("tuned.xml"), *copy = fixture_parse("tuned.xml");
 
         (void)state;
         assert_non_null(copy);
@@ -413,6 +413,11 @@ static void test_copy(void **state) {
         assert_false(vm_fact_equal(fact, copy));
         vm_fact_free(fact);
         vm_fact_free(copy);
+        fact = fixture_parse("tuned.xml");
+        assert_ptr_equal(vm_fact_share(fact), fact);
+        vm_fact_free(fact);
+        assert_int_equal(fact->n_vcpus, 6); /* the other owner's */
+        vm_fact_free(fact);
         assert_null(vm_fact_free(NULL));
         assert_null(fact_list_free(NULL));
 }
@@ -425,7 +430,7 @@ int main(void) {
                 cmocka_unit_test(test_named),    cmocka_unit_test(test_auto_and_stopped),
                 cmocka_unit_test(test_limits),   cmocka_unit_test(test_large),
                 cmocka_unit_test(test_hostile),  cmocka_unit_test(test_hostile_size),
-                cmocka_unit_test(test_cut_off),  cmocka_unit_test(test_copy),
+                cmocka_unit_test(test_cut_off),  cmocka_unit_test(test_equal),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -287,6 +287,40 @@ static void test_start_and_stop(void **state) {
         bench_end(&bench);
 }
 
+static bool is_of_events(const FactList *list, const void *wanted) {
+        (void)wanted;
+        return list->only_events;
+}
+
+/* Of two lists of which only the second is taken, the first may have been the one
+ * that was listed: the other says so. */
+static void test_only_events(void **state) {
+        Bench bench = bench_on_default();
+        virDomainPtr domain, other;
+        bool there = false, listed = false;
+
+        (void)state;
+        request(&bench, true);
+        fact_list_free(wait_list(&bench, is_full, NULL));
+        domain = domain_start(&bench, "a", 1, "");
+        fact_list_free(wait_list(&bench, is_of_events, NULL));
+        request(&bench, false);
+        usleep(100000);
+        other = domain_start(&bench, "b", 1, "");
+        usleep(100000);
+        while (!there) {
+                FactList *list = wait_any(&bench);
+
+                there = list_find(list, "b");
+                listed |= !list->only_events;
+                fact_list_free(list);
+        }
+        assert_true(listed);
+        domain_stop(domain);
+        domain_stop(other);
+        bench_end(&bench);
+}
+
 typedef struct Run {
         int id;
         unsigned vcpus;
@@ -355,7 +389,7 @@ static bool has_five(const FactList *list, const void *name) {
         return vm && vm->n_vcpus == 5;
 }
 
-/* No event tells of a vCPU that is plugged in: a request finds it. */
+/* No event tells of a vCPU that is plugged in: a full list has it. */
 static void test_request_finds_vcpus(void **state) {
         Bench bench = bench_on_default();
         virDomainPtr domain = domain_start(&bench, "plug", 2, "");
@@ -363,7 +397,7 @@ static void test_request_finds_vcpus(void **state) {
         (void)state;
         fact_list_free(wait_list(&bench, has_vm, "plug"));
         assert_int_equal(virDomainSetVcpusFlags(domain, 5, VIR_DOMAIN_AFFECT_LIVE), 0);
-        request(&bench, false);
+        request(&bench, true);
         fact_list_free(wait_list(&bench, has_five, "plug"));
         domain_stop(domain);
         bench_end(&bench);
@@ -544,6 +578,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_many),
                 cmocka_unit_test(test_start_and_stop),
+                cmocka_unit_test(test_only_events),
                 cmocka_unit_test(test_restart),
                 cmocka_unit_test(test_full_finds_pins),
                 cmocka_unit_test(test_request_finds_vcpus),

@@ -55,8 +55,8 @@ static int tear_down(void **state) {
         return 0;
 }
 
-static void look(bool full) {
-        assert_int_equal(door.ops->observe(door.self, facts, topology, full, seen), 0);
+static void look_at(Look look) {
+        assert_int_equal(door.ops->observe(door.self, facts, topology, look, seen), 0);
 }
 
 static void vcpu_thread(int pid, int tid, const char *comm, const char *list, int last_ran) {
@@ -82,7 +82,7 @@ static void sees_a_vm(void **state) {
         facts->vm[0]->vcpu[1].guest_cell = 1;
         facts->vm[0]->range_named = true;
         facts->vm[0]->guest_threads = 2;
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->n_vms, 1);
         assert_int_equal(seen->n_vcpus, 2);
         assert_string_equal(seen->vm[0].name, "a");
@@ -117,16 +117,16 @@ static void a_name_is_escaped_in_its_pid_file(void **state) {
         fake_process(tree, "&lt;a&gt; &amp;amp; &apos;b&quot;", 500, UUID_A, CGROUP);
         vcpu_thread(500, 503, "CPU 0/KVM", "2", 2);
         facts_add(facts, fact_new("<a> &amp; 'b\"", UUID_A, 1, "0-7"));
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vm[0].sight, SIGHT_OK);
         assert_int_equal(seen->vm[0].pid, 500);
 }
 
 static void assert_sight(VmSight sight) {
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->n_vms, 1);
         assert_int_equal(seen->vm[0].sight, sight);
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vm[0].sight, sight);
         if (sight != SIGHT_OK && sight != SIGHT_NO_THREADS)
                 assert_int_equal(seen->vm[0].pid, 0);
@@ -212,7 +212,7 @@ static void still_starting(void **state) {
         facts->vm[0]->starting = true;
         assert_sight(SIGHT_STARTING);
         facts->vm[0]->starting = false;
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vm[0].sight, SIGHT_OK);
 }
 
@@ -239,7 +239,7 @@ static void odd_names(void **state) {
         }
         fake_process(tree, "../x", 900, "ffffffff-0000-4000-8000-000000000000", CGROUP);
         facts_add(facts, fact_new("../x", "ffffffff-0000-4000-8000-000000000000", 1, "0-7"));
-        look(true);
+        look_at(LOOK_FULL);
         for (unsigned i = 0; i < facts->n - 1; i++) {
                 assert_string_equal(seen->vm[i].name, names[i]);
                 assert_int_equal(seen->vm[i].sight, SIGHT_OK);
@@ -260,7 +260,7 @@ static void vcpu_numbers(void **state) {
         fact->vcpu[0].number = 5; /* in no order */
         fact->vcpu[1].number = 0;
         fact->vcpu[2].number = 2;
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->n_vcpus, 3);
         assert_int_equal(seen->vcpu[0].number, 0);
         assert_int_equal(seen->vcpu[0].tid, 703);
@@ -281,7 +281,7 @@ static void two_of_a_name(void **state) {
         vcpu_thread(700, 790, "CPU 0/KVM", "2", 2);
         vcpu_thread(700, 702, "CPU 0/KVM", "3", 3);
         facts_add(facts, fact_new("b", UUID_B, 1, "0-7"));
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vcpu[0].tid, 790);
         assert_set(seen->vcpu[0].mask, "2");
 }
@@ -292,7 +292,7 @@ static void order_of_arrival(void **state) {
         facts_add(facts, fact_new("gone", "00000000-0000-4000-8000-000000000000", 1, "0-7"));
         facts_add(facts, fact_new("b", UUID_B, 1, "0-7"));
         start_a();
-        look(true); /* equal start times: by UUID */
+        look_at(LOOK_FULL); /* equal start times: by UUID */
         assert_string_equal(seen->vm[0].name, "a");
         assert_string_equal(seen->vm[1].name, "b");
         assert_string_equal(seen->vm[2].name, "gone");
@@ -300,25 +300,25 @@ static void order_of_arrival(void **state) {
         assert_int_equal(seen->vm[1].first_vcpu, 2);
         assert_int_equal(seen->vcpu[2].vm, 1);
         tree_write(tree, "proc/700/stat", "700 (q) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 999 1\n");
-        look(true);
+        look_at(LOOK_FULL);
         assert_string_equal(seen->vm[0].name, "b");
 }
 
 static void memory_and_devices(void **state) {
         (void)state;
         start_a();
-        look(true); /* vCPUs last ran on CPUs 2 and 3: the first node */
+        look_at(LOOK_FULL); /* vCPUs last ran on CPUs 2 and 3: the first node */
         assert_int_equal(seen->vm[0].mem_source, MEM_LAST_RUN);
         assert_int_equal(seen->vm[0].n_mem, 1);
         assert_int_equal(seen->vm[0].mem[0].node, 0);
         vcpu_thread(500, 503, "CPU 0/KVM", "2", 6);
         vcpu_thread(500, 502, "CPU 1/KVM", "0-7", 7);
-        look(true); /* where it first ran is what counts */
+        look_at(LOOK_FULL); /* where it first ran is what counts */
         assert_int_equal(seen->vm[0].mem[0].node, 0);
 
         tree_write(tree, "sys/fs/cgroup/machine.slice/machine-qemu\\x2d1\\x2da.scope/memory.numa_stat",
                    "anon N0=1000000 N1=3000000\n");
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vm[0].mem_source, MEM_STAT);
         assert_int_equal(seen->vm[0].n_mem, 2);
         assert_int_equal(seen->vm[0].mem[0].node, 1);
@@ -328,7 +328,7 @@ static void memory_and_devices(void **state) {
         /* Guest memory in huge pages, which the group does not show. */
         tree_write(tree, "proc/500/status",
                    "Name:\tq\nHugetlbPages:\t 1048576 kB\nCpus_allowed_list:\t0-7\n");
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vm[0].mem_source, MEM_LAST_RUN);
 
         facts->vm[0]->numatune_named = true;
@@ -340,7 +340,7 @@ static void memory_and_devices(void **state) {
         strcpy(facts->vm[0]->device[2], "0000:05:00.0");
         tree_write(tree, "sys/bus/pci/devices/0000:03:00.0/numa_node", "1\n");
         tree_write(tree, "sys/bus/pci/devices/0000:04:00.0/numa_node", "-1\n");
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vm[0].mem_source, MEM_NUMATUNE);
         assert_int_equal(seen->vm[0].mem[0].node, 1);
         assert_int_equal(seen->vm[0].mem[0].permille, 1000);
@@ -349,7 +349,7 @@ static void memory_and_devices(void **state) {
 }
 
 static unsigned helpers_of_a(void) {
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vm[0].sight, SIGHT_OK);
         return seen->n_helpers;
 }
@@ -358,17 +358,17 @@ static unsigned helpers_of_a(void) {
 static void cheap_look(void **state) {
         (void)state;
         start_a();
-        look(true);
+        look_at(LOOK_FULL);
         tree_write(tree, "sys/fs/cgroup/machine.slice/cpuset.cpus.effective", "1-5\n");
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_set(seen->vcpu[0].cpuset, "0-6"); /* not read again */
         assert_set(seen->vcpu[1].mask, "0-7");
         facts->vm[0]->generation++;
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_set(seen->vcpu[0].cpuset, "1-5");
 
         vcpu_thread(500, 502, "CPU 1/KVM", "4", 3);
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_set(seen->vcpu[1].mask, "4");
 
         assert_int_equal(helpers_of_a(), 2);
@@ -380,11 +380,11 @@ static void cheap_look(void **state) {
 
         tree_remove(tree, "proc/500/task/502"); /* one ends, one begins: as many threads */
         vcpu_thread(500, 590, "CPU 1/KVM", "4", 3);
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vcpu[1].tid, 590);
 
         tree_remove(tree, "proc/500");
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vm[0].sight, SIGHT_NO_PROCESS);
 }
 
@@ -392,11 +392,39 @@ static void cheap_look(void **state) {
 static void every_vm_has_its_turn(void **state) {
         (void)state;
         start_a();
-        look(true);
+        look_at(LOOK_FULL);
         tree_write(tree, "sys/fs/cgroup/machine.slice/cpuset.cpus.effective", "1-5\n");
         for (unsigned i = 0; i < 60; i++)
-                look(false);
+                look_at(LOOK_HELPERS);
         assert_set(seen->vcpu[0].cpuset, "1-5");
+}
+
+/* After an event a VM is looked at if it was named, or if we wrote a mask of it. */
+static void only_the_news(void **state) {
+        CpuSet one = {}, found;
+        ThreadRef ref = {.pid = 500, .tid = 503};
+
+        (void)state;
+        start_a();
+        look_at(LOOK_FULL);
+        vcpu_thread(500, 503, "CPU 0/KVM", "5", 2);
+        for (unsigned i = 0; i < 200; i++) /* nor is it a VM's turn */
+                look_at(LOOK_NEWS);
+        assert_set(seen->vcpu[0].mask, "2");
+        facts->vm[0]->generation++;
+        look_at(LOOK_NEWS);
+        assert_set(seen->vcpu[0].mask, "5");
+        vcpu_thread(500, 503, "CPU 0/KVM", "6", 2);
+        look_at(LOOK_NEWS);
+        assert_set(seen->vcpu[0].mask, "5");
+        door.ops->write_mask(door.self, &ref, &one, &found);
+        look_at(LOOK_NEWS);
+        assert_set(seen->vcpu[0].mask, "6");
+        vcpu_thread(500, 503, "CPU 0/KVM", "7", 2);
+        look_at(LOOK_NEWS);
+        assert_set(seen->vcpu[0].mask, "6");
+        look_at(LOOK_VCPUS);
+        assert_set(seen->vcpu[0].mask, "7");
 }
 
 static void vms_come_and_go(void **state) {
@@ -404,25 +432,25 @@ static void vms_come_and_go(void **state) {
 
         (void)state;
         start_a();
-        look(false);
+        look_at(LOOK_HELPERS);
         a = facts->vm[0];
         fake_process(tree, "b", 700, UUID_B, CGROUP);
         vcpu_thread(700, 701, "CPU 0/KVM", "1", 1);
         facts_add(facts, fact_new("b", UUID_B, 1, "0-7"));
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->n_vms, 2);
         facts->vm[0] = facts->vm[1];
         facts->n = 1;
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->n_vms, 1);
         assert_string_equal(seen->vm[0].name, "b");
         facts->vm[1] = a;
         facts->n = 2;
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->n_vms, 2);
         facts_free(facts);
         facts = facts_new();
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->n_vms, 0);
 }
 
@@ -441,9 +469,9 @@ static void few_descriptors(void **state) {
         struct rlimit now;
         getrlimit(RLIMIT_NOFILE, &now);
         assert_int_equal(now.rlim_cur, before.rlim_max);
-        look(true);
+        look_at(LOOK_FULL);
         tree_write(tree, "sys/fs/cgroup/machine.slice/cpuset.cpus.effective", "1-5\n");
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_set(seen->vcpu[0].cpuset, "0-6");
         setrlimit(RLIMIT_NOFILE, &before);
 }
@@ -469,7 +497,7 @@ static int with_descriptors(unsigned n, int (*run)(RealHost *)) {
 
 static int look_often(RealHost *poor) {
         for (int i = 0; i < 100; i++)
-                if (real_host_door(poor).ops->observe(poor, facts, topology, i % 2, seen) < 0 ||
+                if (real_host_door(poor).ops->observe(poor, facts, topology, i % 2 ? LOOK_FULL : LOOK_HELPERS, seen) < 0 ||
                     seen->vm[0].sight != SIGHT_OK || seen->vcpu[0].tid != 503)
                         return 2;
         return 0;
@@ -480,7 +508,7 @@ static int look_often_then_cheaply(RealHost *poor) {
         if (look_often(poor) != 0)
                 return 2;
         tree_write(tree, "sys/fs/cgroup/machine.slice/cpuset.cpus.effective", "1-5\n");
-        if (real_host_door(poor).ops->observe(poor, facts, topology, false, seen) < 0)
+        if (real_host_door(poor).ops->observe(poor, facts, topology, LOOK_HELPERS, seen) < 0)
                 return 3;
         return cpuset_has(pool_get(&seen->pool, seen->vcpu[0].cpuset), 6) ? 0 : 4;
 }
@@ -500,7 +528,7 @@ static void too_many_vms(void **state) {
                 snprintf(uuid, sizeof(uuid), "dddddddd-0000-4000-8000-%012u", i);
                 facts_add(facts, fact_new("absent", uuid, 1, "0-7"));
         }
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->n_vms, VMS_MAX);
         assert_int_equal(seen->n_beyond_limits, 3);
 }
@@ -513,7 +541,7 @@ static void too_many_vcpus(void **state) {
                 snprintf(uuid, sizeof(uuid), "dddddddd-0000-4000-8000-%012u", i);
                 facts_add(facts, fact_new("absent", uuid, VM_VCPUS_MAX, "0-7"));
         }
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->n_vms, VCPUS_MAX / VM_VCPUS_MAX + 1);
         assert_int_equal(seen->n_vcpus, VCPUS_MAX);
         assert_int_equal(seen->vm[0].sight, SIGHT_NO_PID);
@@ -574,6 +602,7 @@ int main(void) {
                 CASE(memory_and_devices),
                 CASE(cheap_look),
                 CASE(every_vm_has_its_turn),
+                CASE(only_the_news),
                 CASE(vms_come_and_go),
                 CASE(few_descriptors),
                 CASE(no_descriptors),

@@ -89,8 +89,8 @@ static int tear_down(void **state) {
         return 0;
 }
 
-static void look(bool full) {
-        assert_int_equal(door.ops->observe(door.self, facts, topology, full, seen), 0);
+static void look_at(Look look) {
+        assert_int_equal(door.ops->observe(door.self, facts, topology, look, seen), 0);
         assert_int_equal(seen->n_vms, 1);
 }
 
@@ -114,7 +114,7 @@ static void sees_threads(void **state) {
 
         (void)state;
         pin(thread_by_comm(qemu.pid, "CPU 1/KVM"), &one);
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vm[0].sight, SIGHT_OK);
         assert_int_equal(seen->vm[0].pid, qemu.pid);
         assert_int_equal(seen->vm[0].start_ticks, start_ticks_of(qemu.pid, qemu.pid));
@@ -132,37 +132,37 @@ static void cheap_look(void **state) {
         CpuSet one = first_cpu();
 
         (void)state;
-        look(true);
+        look_at(LOOK_FULL);
         pin(seen->vcpu[1].tid, &one);
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_mask(1, &one);
         assert_int_equal(qemu_say(&qemu, "stop 2"), 0);
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vcpu[2].tid, 0);
         int tid = qemu_say(&qemu, "start 2");
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vcpu[2].tid, tid);
         assert_int_equal(qemu_say(&qemu, "stop 2"), 0);
         tid = qemu_say(&qemu, "start 2"); /* as many threads as before */
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vcpu[2].tid, tid);
         unsigned helpers = seen->n_helpers;
         tid = qemu_say(&qemu, "worker");
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->n_helpers, helpers + 1);
         qemu_stop(&qemu);
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vm[0].sight, SIGHT_NO_PROCESS);
         assert_int_equal(seen->vcpu[0].tid, 0);
 }
 
 static void restarted_vm(void **state) {
         (void)state;
-        look(true);
+        look_at(LOOK_FULL);
         qemu_stop(&qemu);
         qemu = qemu_start(UUID, 3, NULL);
         pid_file_write(runtime, "a vm", qemu.pid);
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vm[0].sight, SIGHT_OK);
         assert_int_equal(seen->vm[0].pid, qemu.pid);
         assert_int_equal(seen->vcpu[0].tid, thread_by_comm(qemu.pid, "CPU 0/KVM"));
@@ -171,25 +171,25 @@ static void restarted_vm(void **state) {
 static void stranger_in_the_pid_file(void **state) {
         (void)state;
         pid_file_write(runtime, "a vm", getpid());
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vm[0].sight, SIGHT_STRANGER);
         qemu_stop(&qemu);
         qemu = qemu_start("12345678-0000-4000-8000-000000000001", 3,
                           (const char *const[]){"-append", "-uuid " UUID, NULL});
         pid_file_write(runtime, "a vm", qemu.pid);
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vm[0].sight, SIGHT_STRANGER);
 }
 
 static void zombie(void **state) {
         (void)state;
-        look(true);
+        look_at(LOOK_FULL);
         kill(qemu.pid, SIGKILL);
         siginfo_t info;
         assert_int_equal(waitid(P_PID, (id_t)qemu.pid, &info, WEXITED | WNOWAIT), 0);
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vm[0].sight, SIGHT_NO_PROCESS);
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(seen->vm[0].sight, SIGHT_NO_PROCESS);
 }
 
@@ -197,7 +197,7 @@ static void writes_and_reads_back(void **state) {
         CpuSet one = last_cpu(), found, now;
 
         (void)state;
-        look(true);
+        look_at(LOOK_FULL);
         for (unsigned i = 0; i < 3; i++) {
                 ThreadRef ref = seen_ref(i);
 
@@ -210,7 +210,7 @@ static void writes_and_reads_back(void **state) {
         }
         now = mask_of(qemu.pid);
         assert_true(cpuset_equal(&now, &usable));
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_mask(0, &one);
 }
 
@@ -271,7 +271,7 @@ static void recycled_number(void **state) {
         CpuSet now;
 
         (void)state;
-        look(true);
+        look_at(LOOK_FULL);
         assert_int_equal(qemu_say(&qemu, "stop 2"), 0);
         pid_t stranger = process_with_number(ref.tid);
         if (!stranger)
@@ -279,7 +279,7 @@ static void recycled_number(void **state) {
         assert_int_equal(stranger, ref.tid);
         assert_stale(&ref);
         qemu_say(&qemu, "worker"); /* as many threads as before */
-        look(false);
+        look_at(LOOK_HELPERS);
         assert_int_equal(seen->vcpu[2].tid, 0);
         now = mask_of(stranger);
         assert_true(cpuset_equal(&now, &usable));

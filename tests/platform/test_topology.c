@@ -262,6 +262,54 @@ static void nonsense_is_refused(void **state) {
         }
         assert_int_equal(topology_from_hwloc("l3:65 core:64 pu:1", NULL, LEVEL_AUTO, &host, why), -ERANGE);
         assert_non_null(strstr(why, "4096"));
+        /* hwloc itself would take minutes for this one */
+        assert_int_equal(topology_from_hwloc("l3:2 numa:2410 core:8 pu:1", NULL, LEVEL_AUTO, &host, why), -ERANGE);
+        assert_int_equal(topology_from_hwloc("numa:257 pu:1", NULL, LEVEL_AUTO, &host, why), -ERANGE);
+        assert_non_null(strstr(why, "256"));
+}
+
+#define SETS(cpus, nodes)                                                                                          \
+        " cpuset='" cpus "' complete_cpuset='" cpus "' nodeset='" nodes "' complete_nodeset='" nodes "'"
+#define XML_CPU(n, set) "<object type='PU' os_index='" n "'" SETS(set, "0x1") " gp_index='1" n "'/>"
+#define XML_NODE "<object type='NUMANode' os_index='0'" SETS("0x3", "0x1") " gp_index='3'/>"
+#define XML_OF(version, inside) "<topology version='" version "'>" inside "</topology>"
+#define XML_HOST(inside) "<object type='Machine'" SETS("0x3", "0x1") " gp_index='1'>" inside "</object>"
+#define XML_WHOLE XML_HOST(XML_NODE XML_CPU("0", "0x1") XML_CPU("1", "0x2"))
+
+/* hwloc itself would end the process for some of these, or hang. */
+static void xml_that_hwloc_never_wrote(void **state) {
+        static const struct {
+                const char *xml, *why;
+        } cases[] = {
+                {"<topology version='2.0'>", "not well-formed"},
+                {XML_OF("1.0", XML_WHOLE), "hwloc 2"},
+                {"<hosts/>", "hwloc 2"},
+                {XML_OF("2.0", ""), "no machine"},
+                {XML_OF("2.0", XML_WHOLE XML_WHOLE), "a second machine"},
+                {XML_OF("2.0", XML_CPU("0", "0x1")), "around all other"},
+                {XML_OF("2.0", XML_HOST(XML_WHOLE)), "around all other"},
+                {XML_OF("2.0", "<object type='Machine' cpuset='0x1'/>"), "without a set"},
+                {XML_OF("2.0", XML_HOST("<object type='PU' os_index='0'/>")), "without a set"},
+                {XML_OF("2.0", XML_HOST(XML_CPU("0", "0x%"))), "without a set"},
+                {XML_OF("2.0", XML_HOST(XML_CPU("0", "0x2"))), "not its number"},
+                {XML_OF("2.0", XML_HOST(XML_CPU("2", "0x4"))), "more CPUs"},
+                {XML_OF("2.0", XML_HOST("<object type='Core'" SETS("0x0", "0x1") "/>")), "without a CPU"},
+                {XML_OF("2.0", XML_HOST("<object type='Engine'" SETS("0x1", "0x1") "/>")), "no type"},
+                {XML_OF("2.0", XML_HOST("<object type='NUMANode' os_index='1'" SETS("0x3", "0x1") "/>")),
+                 "not its number"},
+                {XML_OF("2.0", XML_WHOLE "<distances2 type='NUMANode' nbobjs='2' kind='5' indexing='os'/>"),
+                 "distances"},
+        };
+
+        (void)state;
+        assert_int_equal(topology_from_hwloc(XML_OF("2.0", XML_WHOLE), NULL, LEVEL_AUTO, &host, why), 0);
+        assert_int_equal(host.n_cpus, 2);
+        for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                why[0] = '\0';
+                assert_int_equal(topology_from_hwloc(cases[i].xml, NULL, LEVEL_AUTO, &host, why), -EINVAL);
+                if (!strstr(why, cases[i].why))
+                        fail_msg("%s: '%s', not '%s'", cases[i].xml, why, cases[i].why);
+        }
 }
 
 /* hwloc's XML keeps the kernel's clusters, which no description can say. */
@@ -303,6 +351,7 @@ int main(void) {
                 cmocka_unit_test(descriptions),
                 cmocka_unit_test(nonsense_is_refused),
                 cmocka_unit_test(xml_keeps_all),
+                cmocka_unit_test(xml_that_hwloc_never_wrote),
                 cmocka_unit_test(this_machine),
         };
 
