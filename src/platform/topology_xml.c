@@ -90,11 +90,27 @@ static void copy_numbers(const Reading *reading, const xmlNode *node, const char
                         fprintf(reading->to, " %s=\"%s\"", *names, attribute(node, *names));
 }
 
+/* Words of 32 bits, the highest first, after what stands for all words above:
+ * "0xf...f,0x00000001,,0x000000ff", where a word that is 0 may be left out. */
+static bool is_set(const char *text) {
+        if (strncmp(text, "0xf...f", 7) == 0 && (text[7] == ',' || text[7] == '\0'))
+                text += text[7] ? 8 : 7;
+        if (strncmp(text, "0x", 2) != 0)
+                return *text == '\0';
+        for (;; text++) {
+                size_t digits = strncmp(text, "0x", 2) == 0 ? strspn(text + 2, "0123456789abcdef") : 0;
+                if (digits > 8)
+                        return false;
+                text += digits ? digits + 2 : 0;
+                if (*text != ',')
+                        return *text == '\0' && digits;
+        }
+}
+
 static int read_set(const Reading *reading, const xmlNode *node, const char *name, hwloc_bitmap_t ret) {
         const char *text = attribute(node, name);
 
-        if (!consists_of(text, "0123456789abcdefx,.") || strlen(text) > SET_TEXT_MAX ||
-            hwloc_bitmap_sscanf(ret, text) < 0)
+        if (!*text || !is_set(text) || strlen(text) > SET_TEXT_MAX || hwloc_bitmap_sscanf(ret, text) < 0)
                 return bad(reading, node, "an object without a set that it must have");
         fprintf(reading->to, " %s=\"%s\"", name, text);
         return 0;
