@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <time.h>
+
+#include "core/cpuset.h"
 
 /* Exit statuses, as documented. */
 enum {
@@ -114,6 +117,9 @@ typedef struct Answer {
 /* Calls a method of VAS_INTERFACE and waits; parameters is stolen, may be NULL. */
 void daemon_call(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret);
 void answer_done(Answer *answer);
+/* The same for a step on the way: where it fails, the user is told and *ret_status
+ * says so. A host without VMs is no failure. Returns whether to go on. */
+bool daemon_ask(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret, int *ret_status);
 
 /* A method that answers many times. NULL: *ret says why. */
 typedef struct Stream Stream;
@@ -175,6 +181,15 @@ double get_real(const json_t *object, const char *key);
 bool get_bool(const json_t *object, const char *key);
 /* Milliseconds for which the vCPU's thread was ready and had to wait; -1: not known. */
 double run_delay_ms(const json_t *vm, const json_t *vcpu);
+/* Local time in strftime's words. */
+enum { TIME_TEXT_SIZE = 40 };
+void time_text(time_t seconds, const char *format, char ret[TIME_TEXT_SIZE]);
+/* When an event was. */
+time_t event_time(const json_t *event);
+/* The ending of a counted noun. */
+const char *plural(long long n);
+/* The CPUs of a NUMA node of GetHost's. */
+void node_cpus(const json_t *node, CpuSet *ret);
 /* "0-3,8" of an array of numbers, newly allocated. */
 char *get_list(const json_t *object, const char *key);
 

@@ -4,6 +4,7 @@
  * nothing, so a daemon of another version is shown as far as it is understood. */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "ctl/ctl.h"
 #include "util/cpulist.h"
@@ -38,4 +39,34 @@ char *get_list(const json_t *object, const char *key) {
                         cpuset_add(&numbers, (unsigned)number);
         }
         return cpulist_new(&numbers);
+}
+
+void node_cpus(const json_t *node, CpuSet *ret) {
+        const json_t *cluster, *core, *number;
+        size_t i, j, k;
+
+        cpuset_clear(ret);
+        json_array_foreach (json_object_get(node, "clusters"), i, cluster)
+                json_array_foreach (json_object_get(cluster, "cores"), j, core)
+                        json_array_foreach (json_object_get(core, "cpus"), k, number) {
+                                json_int_t cpu = json_integer_value(number);
+
+                                if (cpu >= 0 && cpu < CPUS_MAX)
+                                        cpuset_add(ret, (unsigned)cpu);
+                        }
+}
+
+time_t event_time(const json_t *event) {
+        return (time_t)(get_number(event, "time_us") / 1000000);
+}
+
+void time_text(time_t seconds, const char *format, char ret[TIME_TEXT_SIZE]) {
+        struct tm local;
+
+        if (!localtime_r(&seconds, &local) || strftime(ret, TIME_TEXT_SIZE, format, &local) == 0)
+                strcpy(ret, "?");
+}
+
+const char *plural(long long n) {
+        return n == 1 ? "" : "s";
 }

@@ -145,6 +145,13 @@ int fail_answer(const Ctl *ctl, const Answer *answer) {
         return fail(ctl, answer->status, "%s", answer->why ? answer->why : "out of memory");
 }
 
+bool daemon_ask(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret, int *ret_status) {
+        daemon_call(ctl, method, parameters, ret);
+        if (ret->status != EXIT_DONE && !ret->no_vms)
+                *ret_status = fail_answer(ctl, ret);
+        return *ret_status == EXIT_DONE;
+}
+
 const char *colour_start(const Ctl *ctl, Colour colour) {
         static const char *const codes[] = {
                 [COLOUR_NONE] = "",         [COLOUR_BOLD] = "\033[1m",  [COLOUR_DIM] = "\033[2m",

@@ -23,10 +23,6 @@ static void add(char words[WORDS_SIZE], const char *format, ...) {
         va_end(args);
 }
 
-static const char *plural(long long n) {
-        return n == 1 ? "" : "s";
-}
-
 char *pins_judged(const json_t *vm) {
         long long clusters = (long long)json_array_size(json_object_get(vm, "clusters")),
                   fewest = get_number(vm, "min_clusters"), twice = get_number(vm, "cpus_twice"),

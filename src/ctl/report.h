@@ -11,7 +11,7 @@
 
 extern const char report_css[];
 
-enum { CPU_FREE = -1, CPU_TWICE = -2, REPORT_TIME_SIZE = 40 };
+enum { CPU_FREE = -1, CPU_TWICE = -2 };
 
 /* Who has a CPU, from GetHost's owners. */
 typedef struct ReportOwner {
@@ -32,7 +32,6 @@ typedef struct Report {
 void html_text(FILE *file, const char *text);
 
 /* A time of day here, as strftime() writes it; "?" when it can not. */
-void report_time(time_t seconds, const char *format, char ret[REPORT_TIME_SIZE]);
 
 void report_print_map(const Report *report);
 void report_print_history(const Report *report);

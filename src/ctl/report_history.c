@@ -15,13 +15,6 @@ enum {
         LINE_HEIGHT = LANES * LANE_HEIGHT + 18
 };
 
-void report_time(time_t seconds, const char *format, char ret[REPORT_TIME_SIZE]) {
-        struct tm local;
-
-        if (!localtime_r(&seconds, &local) || strftime(ret, REPORT_TIME_SIZE, format, &local) == 0)
-                strcpy(ret, "?");
-}
-
 static bool is_one_of(const char *kind, const char *const kinds[4]) {
         for (unsigned i = 0; i < 4 && kinds[i]; i++)
                 if (strcmp(kind, kinds[i]) == 0)
@@ -40,19 +33,15 @@ static unsigned lane_of(const char *kind) {
         return LANES - 1;
 }
 
-static time_t event_time(const json_t *event) {
-        return (time_t)(get_number(event, "time_us") / 1000000);
-}
-
 static void print_mark(FILE *file, const json_t *event, time_t first, time_t last) {
         static const char *const classes[LANES] = {"good", "accent", "calm", "warn"};
         unsigned lane = lane_of(get_string(event, "kind"));
         time_t at = event_time(event);
         long x = LINE_LEFT + 4 +
                  (last > first ? (long)((LINE_WIDTH - LINE_LEFT - 10) * (at - first) / (last - first)) : 0);
-        char when[REPORT_TIME_SIZE];
+        char when[TIME_TEXT_SIZE];
 
-        report_time(at, "%H:%M:%S", when);
+        time_text(at, "%H:%M:%S", when);
         fprintf(file, "<rect class=\"m %s\" x=\"%ld\" y=\"%u\" width=\"3\" height=\"%d\"><title>%s ",
                 classes[lane], x, lane * LANE_HEIGHT + 3, LANE_HEIGHT - 5, when);
         html_text(file, get_string(event, "name"));
@@ -62,9 +51,9 @@ static void print_mark(FILE *file, const json_t *event, time_t first, time_t las
 }
 
 static void print_time_at(FILE *file, const char *class, int x, time_t at) {
-        char when[REPORT_TIME_SIZE];
+        char when[TIME_TEXT_SIZE];
 
-        report_time(at, "%Y-%m-%d %H:%M", when);
+        time_text(at, "%Y-%m-%d %H:%M", when);
         fprintf(file, "<text class=\"%s\" x=\"%d\" y=\"%d\">%s</text>\n", class, x, LINE_HEIGHT - 4, when);
 }
 
@@ -107,9 +96,9 @@ static void print_counters(const Report *report) {
 
 static void print_event(const Report *report, const json_t *event) {
         const char *name = get_string(event, "name");
-        char when[REPORT_TIME_SIZE];
+        char when[TIME_TEXT_SIZE];
 
-        report_time(event_time(event), "%Y-%m-%d %H:%M:%S", when);
+        time_text(event_time(event), "%Y-%m-%d %H:%M:%S", when);
         fprintf(report->file, "<tr><td class=\"n\">%s</td><td class=\"name\"><bdi>", when);
         html_text(report->file, *name ? name : "-");
         fputs("</bdi></td><td>", report->file);

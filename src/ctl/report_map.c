@@ -108,32 +108,16 @@ static void print_cluster(const Report *report, const json_t *cluster) {
         fputs("</svg>\n", report->file);
 }
 
-static void count_node(const Report *report, const json_t *node, CpuSet *ret_cpus, unsigned *ret_owned) {
-        const json_t *cluster, *core, *number;
-        size_t i, j, k;
-
-        cpuset_clear(ret_cpus);
-        *ret_owned = 0;
-        json_array_foreach (json_object_get(node, "clusters"), i, cluster)
-                json_array_foreach (json_object_get(cluster, "cores"), j, core)
-                        json_array_foreach (json_object_get(core, "cpus"), k, number) {
-                                json_int_t cpu = json_integer_value(number);
-
-                                if (cpu < 0 || cpu >= CPUS_MAX)
-                                        continue;
-                                cpuset_add(ret_cpus, (unsigned)cpu);
-                                *ret_owned += report->owner[cpu].vm != CPU_FREE;
-                        }
-}
-
 static void print_node(const Report *report, const json_t *node) {
         const json_t *cluster;
         AUTO_FREE char *list = NULL;
-        unsigned owned;
+        unsigned owned = 0;
         CpuSet cpus;
         size_t i;
 
-        count_node(report, node, &cpus, &owned);
+        node_cpus(node, &cpus);
+        CPUSET_FOREACH (cpu, &cpus)
+                owned += report->owner[cpu].vm != CPU_FREE;
         list = cpulist_new(&cpus);
         fprintf(report->file,
                 "<h3>Node %lld <small>%u of %u CPUs owned; CPUs %s</small></h3>\n<div class=\"clusters\">\n",

@@ -64,9 +64,9 @@ static void print_colours(const Report *report) {
 }
 
 static void print_head(const Report *report) {
-        char now[REPORT_TIME_SIZE];
+        char now[TIME_TEXT_SIZE];
 
-        report_time(time(NULL), "%Y-%m-%d %H:%M %Z", now);
+        time_text(time(NULL), "%Y-%m-%d %H:%M %Z", now);
         fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
               "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
               "'unsafe-inline'; img-src data:\">\n"

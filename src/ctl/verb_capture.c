@@ -65,7 +65,7 @@ static int save(const Ctl *ctl, const char *path, const json_t *capture) {
                 return fail(ctl, EXIT_FAILED, "%s is there and is no plain file", path);
         if (r < 0)
                 return fail(ctl, EXIT_FAILED, "%s can not be written: %s", path, strerror(-r));
-        printf("Captured %zu VM%s. To plan from it: vas-sim --capture ", n, n == 1 ? "" : "s");
+        printf("Captured %zu VM%s. To plan from it: vas-sim --capture ", n, plural((long long)n));
         print_clean(path);
         putchar('\n');
         return EXIT_DONE;

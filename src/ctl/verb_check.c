@@ -55,8 +55,8 @@ static void print_sum(const json_t *checks) {
         unsigned problems = count(checks, "problem"), warnings = count(checks, "warning");
 
         if (problems || warnings)
-                printf("\n%u problem%s, %u warning%s.\n", problems, problems == 1 ? "" : "s", warnings,
-                       warnings == 1 ? "" : "s");
+                printf("\n%u problem%s, %u warning%s.\n", problems, plural(problems), warnings,
+                       plural(warnings));
         else
                 puts("\nAll is well.");
 }

@@ -14,7 +14,7 @@
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
 
-enum { FOLLOW_LAST = 10, TIME_SIZE = 32 };
+enum { FOLLOW_LAST = 10 };
 
 static Colour event_colour(const char *kind) {
         static const char *const bad[] = {"contested", "write_failed", "trouble"};
@@ -29,21 +29,13 @@ static Colour event_colour(const char *kind) {
         return COLOUR_NONE;
 }
 
-static void event_time(const json_t *event, char ret[TIME_SIZE]) {
-        time_t seconds = (time_t)(get_number(event, "time_us") / 1000000);
-        struct tm local;
-
-        if (!localtime_r(&seconds, &local) || strftime(ret, TIME_SIZE, "%Y-%m-%d %H:%M:%S  ", &local) == 0)
-                strcpy(ret, "?  ");
-}
-
 static void print_event(const Ctl *ctl, const json_t *event) {
         Colour colour = event_colour(get_string(event, "kind"));
         const char *name = get_string(event, "name");
         AUTO_FREE char *who = text_clean(name), *what = text_clean(get_string(event, "text")), *line = NULL;
-        char when[TIME_SIZE];
+        char when[TIME_TEXT_SIZE];
 
-        event_time(event, when);
+        time_text(event_time(event), "%Y-%m-%d %H:%M:%S  ", when);
         if (!who || !what || asprintf(&line, "%s%s%s", who, *who ? ": " : "", what) < 0) {
                 line = NULL;
                 return;
@@ -59,7 +51,7 @@ static void print_event(const Ctl *ctl, const json_t *event) {
 static void print_lost(const Ctl *ctl, long long lost) {
         if (lost > 0)
                 printf("%s(lost %lld event%s)%s\n", colour_start(ctl, COLOUR_WARN), lost,
-                       lost == 1 ? "" : "s", colour_end(ctl, COLOUR_WARN));
+                       plural(lost), colour_end(ctl, COLOUR_WARN));
 }
 
 static void print_events(const Ctl *ctl, const json_t *reply) {

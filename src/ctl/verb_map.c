@@ -230,23 +230,12 @@ static Grid map_grid(const Map *map) {
 
 static void node_count(const Map *map, const json_t *node, CpuSet *ret_cpus, unsigned *ret_owned,
                        unsigned *ret_free) {
-        const json_t *cluster, *core, *number;
-        size_t i, j, k;
-
-        cpuset_clear(ret_cpus);
+        node_cpus(node, ret_cpus);
         *ret_owned = *ret_free = 0;
-        json_array_foreach (json_object_get(node, "clusters"), i, cluster)
-                json_array_foreach (json_object_get(cluster, "cores"), j, core)
-                        json_array_foreach (json_object_get(core, "cpus"), k, number) {
-                                json_int_t cpu = json_integer_value(number);
-
-                                if (cpu < 0 || cpu >= CPUS_MAX)
-                                        continue;
-                                cpuset_add(ret_cpus, (unsigned)cpu);
-                                *ret_owned += map->owner[cpu] != OWNER_NONE;
-                                *ret_free += map->owner[cpu] == OWNER_NONE &&
-                                             !cpuset_has(&map->skip, (unsigned)cpu);
-                        }
+        CPUSET_FOREACH (cpu, ret_cpus) {
+                *ret_owned += map->owner[cpu] != OWNER_NONE;
+                *ret_free += map->owner[cpu] == OWNER_NONE && !cpuset_has(&map->skip, (unsigned)cpu);
+        }
 }
 
 static void print_node(const Map *map, const json_t *node, const Grid *grid) {
@@ -390,9 +379,9 @@ static void print_head(const Map *map, const json_t *host) {
                 cpus += cpuset_count(&set);
                 clusters += json_array_size(json_object_get(node, "clusters"));
         }
-        printf("%u CPUs in %zu cluster%s (", cpus, clusters, clusters == 1 ? "" : "s");
+        printf("%u CPUs in %zu cluster%s (", cpus, clusters, plural((long long)clusters));
         print_clean(get_string(host, "cluster_level"));
-        printf(") of %zu node%s: %u owned, %u free\n", i, i == 1 ? "" : "s", owned, unowned);
+        printf(") of %zu node%s: %u owned, %u free\n", i, plural((long long)i), owned, unowned);
 }
 
 static void print_set(const char *what, const json_t *host, const char *key) {

@@ -284,14 +284,6 @@ static int print_result(const Ctl *ctl, const json_t *before, const json_t *resu
         return EXIT_DONE;
 }
 
-/* Asks for what the measuring needs; else it has failed and *ret_status says how. */
-static bool ask(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret, int *ret_status) {
-        daemon_call(ctl, method, parameters, ret);
-        if (ret->status != EXIT_DONE && !ret->no_vms)
-                *ret_status = fail_answer(ctl, ret);
-        return *ret_status == EXIT_DONE;
-}
-
 static int measure_and_print(const Ctl *ctl, unsigned seconds, const json_t *before, const json_t *status,
                              const json_t *host, const json_t *vms) {
         Measure measure = {.root = ctl->root};
@@ -324,9 +316,9 @@ int run_measure(Ctl *ctl, int argc, char **argv) {
                 r = parse_seconds(ctl, words[0], &seconds);
         if (r == EXIT_DONE && path)
                 r = read_before(ctl, path, &before);
-        if (r == EXIT_DONE && ask(ctl, "GetStatus", NULL, &status, &r) &&
-            ask(ctl, "GetHost", NULL, &host, &r) &&
-            ask(ctl, "ListVms", json_pack("{ss,sb}", "scope", "all", "detail", 1), &list, &r))
+        if (r == EXIT_DONE && daemon_ask(ctl, "GetStatus", NULL, &status, &r) &&
+            daemon_ask(ctl, "GetHost", NULL, &host, &r) &&
+            daemon_ask(ctl, "ListVms", json_pack("{ss,sb}", "scope", "all", "detail", 1), &list, &r))
                 r = measure_and_print(ctl, seconds, before, json_object_get(status.parameters, "status"),
                                       host.parameters, json_object_get(list.parameters, "vms"));
         answer_done(&status);

@@ -76,7 +76,7 @@ static void print_question(const Ctl *ctl, const What *what) {
                      {"the policy were ", what->policy, ""}};
         const char *join = "If ";
 
-        snprintf(vcpus, sizeof(vcpus), "%ld vCPU%s%s%.80s", what->add_vcpus, what->add_vcpus == 1 ? "" : "s",
+        snprintf(vcpus, sizeof(vcpus), "%ld vCPU%s%s%.80s", what->add_vcpus, plural(what->add_vcpus),
                  what->range ? " in " : "", what->range ? what->range : "");
         fputs(colour_start(ctl, COLOUR_BOLD), stdout);
         for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

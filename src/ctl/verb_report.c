@@ -98,25 +98,17 @@ static int write_page(const Ctl *ctl, const char *path, Report *report) {
         return EXIT_DONE;
 }
 
-/* One answer; false, and *ret_status is set, when there is none. */
-static bool ask(const Ctl *ctl, const char *method, json_t *parameters, Answer *ret, int *ret_status) {
-        daemon_call(ctl, method, parameters, ret);
-        if (ret->status != EXIT_DONE && !ret->no_vms)
-                *ret_status = fail_answer(ctl, ret);
-        return *ret_status == EXIT_DONE;
-}
-
 static int report_to(const Ctl *ctl, const char *path) {
         AUTO_FREE Report *report = calloc(1, sizeof(*report));
         Answer status = {}, host = {}, vms = {}, events = {}, metrics = {};
         char host_name[256];
         int r = report ? EXIT_DONE : fail(ctl, EXIT_FAILED, "out of memory");
 
-        if (r == EXIT_DONE && ask(ctl, "GetStatus", NULL, &status, &r) &&
-            ask(ctl, "GetHost", NULL, &host, &r) &&
-            ask(ctl, "ListVms", json_pack("{ss,sb}", "scope", "all", "detail", 0), &vms, &r) &&
-            ask(ctl, "GetMetrics", NULL, &metrics, &r) &&
-            ask(ctl, "GetEvents", json_pack("{si}", "last", EVENTS_SHOWN), &events, &r)) {
+        if (r == EXIT_DONE && daemon_ask(ctl, "GetStatus", NULL, &status, &r) &&
+            daemon_ask(ctl, "GetHost", NULL, &host, &r) &&
+            daemon_ask(ctl, "ListVms", json_pack("{ss,sb}", "scope", "all", "detail", 0), &vms, &r) &&
+            daemon_ask(ctl, "GetMetrics", NULL, &metrics, &r) &&
+            daemon_ask(ctl, "GetEvents", json_pack("{si}", "last", EVENTS_SHOWN), &events, &r)) {
                 read_host_name(ctl, host_name, sizeof(host_name));
                 report->host_name = host_name;
                 report->status = json_object_get(status.parameters, "status");

@@ -8,10 +8,6 @@
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
 
-static const char *plural(long long n) {
-        return n == 1 ? "" : "s";
-}
-
 static void print_duration(double seconds) {
         long long s = seconds > 0 ? (long long)seconds : 0;
 
