@@ -5,10 +5,12 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lab import UNPLUG, case, check, cpu_list, equal, main, patience, wait_until
+from lab import UNPLUG, Skip, case, check, cpu_list, equal, main, patience, wait_until
 from lab.sandbox import LAB
 
 SOON = 1.0
@@ -33,21 +35,80 @@ def crowd(lab):
     return vms
 
 
-@case("kill -9 and start again: zero writes, no mask changed")
-def crash(lab):
+def memory_controller():
+    """Where control groups limit memory, and the name of the limit's file."""
+    with open("/proc/self/mounts", encoding="utf-8") as f:
+        for _, point, kind, options, *_ in map(str.split, f):
+            if kind == "cgroup" and "memory" in options.split(","):
+                return point, "memory.limit_in_bytes"
+            controllers = os.path.join(point, "cgroup.subtree_control")
+            if kind == "cgroup2" and "memory" in open(controllers, encoding="ascii").read().split():
+                return point, "memory.max"
+    raise Skip("no control groups that limit memory")
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(str(text))
+
+
+@contextlib.contextmanager
+def out_of_memory(pid):
+    """A group that holds the process and one that takes all the memory there: when
+    there is no more, the kernel kills the former."""
+    point, limit = memory_controller()
+    group = os.path.join(point, "vas-test-%d-%d" % (os.getpid(), time.monotonic_ns()))
+    eat = "import sys; sys.stdin.readline(); kept = [bytearray(1 << 20) for i in range(256)]"
+    try:
+        os.mkdir(group)
+    except OSError as e:
+        raise Skip("no control group can be made: %s" % e) from e
+    hog = subprocess.Popen([sys.executable, "-c", eat], stdin=subprocess.PIPE, text=True)
+    try:
+        write(group + "/" + limit, 64 << 20)
+        write("/proc/%d/oom_score_adj" % pid, 1000)
+        write(group + "/cgroup.procs", hog.pid)
+        write(group + "/cgroup.procs", pid)
+        hog.stdin.write("\n")
+        hog.stdin.flush()
+        yield
+    finally:
+        hog.kill()
+        hog.wait()
+        hog.stdin.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(group)
+
+
+def goes_on_after(lab, end):
     vms = crowd(lab)
     lab.daemon.start()
     wait_until(vms[1].is_placed, SOON)
     some_rounds(lab)
     masks = all_masks(vms)
     check(lab.daemon.writes(), "the counter of writes counts nothing")
-    lab.daemon.kill()
+    end()
     equal(all_masks(vms), masks, "masks without a daemon")
     lab.daemon.start()
     some_rounds(lab)
     equal(lab.daemon.writes(), [], "threads written after the crash")
     equal(all_masks(vms), masks, "masks after the crash")
     equal(lab.daemon.verdict(vms[1]), "PLACED", "its placement is still known as ours")
+
+
+@case("kill -9 and start again: zero writes, no mask changed")
+def crash(lab):
+    goes_on_after(lab, lab.daemon.kill)
+
+
+@case("killed for its memory, by the kernel: the same")
+def memory_kill(lab):
+    def end():
+        with out_of_memory(lab.daemon.pid):
+            equal(lab.daemon.process.wait(20), -signal.SIGKILL, "how it ended")
+        lab.daemon.kill()
+
+    goes_on_after(lab, end)
 
 
 @case("kill -9 and start in observe mode: zero writes too")
