@@ -27,7 +27,7 @@ enum {
         WAITERS_MAX = 128,
         UNDO_CALLS_MAX = 16,
         WAITER_TIMEOUT_S = 30,
-        FULL_RESYNC_S = 300,
+        FULL_RESYNC_S = 600,
         SLICE_MS = 20,
         RETRY_MS = 500,        /* doubled while rounds keep asking for one, up to: */
         RETRY_MOST_MS = 32000,

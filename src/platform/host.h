@@ -75,7 +75,7 @@ typedef struct HostOps {
         int (*read_online)(void *self, CpuSet *ret);
         /* Fills everything of *ret but what state and policy add (before, written,
          * range_then, intended, home, drift, policy, fresh). Below LOOK_FULL only
-         * what shows a change is read anew, and each VM in full once in 60
+         * what shows a change is read anew, and each VM in full once in 120
          * observations that look at every VM: LOOK_FULL is for when something is
          * amiss (a start, a reload, a reconnect). 0 or -errno. */
         int (*observe)(void *self, const FactList *facts, const Topology *topology, Look look, Snapshot *ret);

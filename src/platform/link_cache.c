@@ -87,6 +87,22 @@ int cache_sync(LinkCache *cache, virDomainPtr *domain, unsigned n) {
         return 0;
 }
 
+static int id_compare(const void *a, const void *b) {
+        return *(const int *)a < *(const int *)b ? -1 : *(const int *)a > *(const int *)b;
+}
+
+bool cache_is(const LinkCache *cache, int *id, unsigned n) {
+        if (n != cache->n)
+                return false;
+        qsort(id, n, sizeof(*id), id_compare);
+        for (unsigned i = 0; i < n; i++) {
+                const CacheEntry *entry = &cache->entry[i];
+                if (entry->gone || !entry->domain || !bsearch(&entry->id, id, n, sizeof(*id), id_compare))
+                        return false;
+        }
+        return true;
+}
+
 /* Makes room for an entry where it belongs. */
 static CacheEntry *cache_insert(LinkCache *cache, const CacheEntry *entry) {
         CacheEntry *grown = realloc(cache->entry, (cache->n + 1) * sizeof(*grown));

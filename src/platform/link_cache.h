@@ -33,6 +33,10 @@ void cache_clear(LinkCache *cache);
  * (not the array), also on failure. Returns 0 or -ENOMEM. */
 int cache_sync(LinkCache *cache, virDomainPtr *domain, unsigned n);
 
+/* Whether the cache holds exactly the domains of these ids (which are sorted then), and
+ * their references. */
+bool cache_is(const LinkCache *cache, int *id, unsigned n);
+
 /* One domain that is known to run. Takes over the reference, also on failure.
  * NULL: out of memory. */
 CacheEntry *cache_put(LinkCache *cache, virDomainPtr domain);

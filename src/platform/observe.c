@@ -21,7 +21,7 @@
 
 enum {
         POOL_WELL_FILLED = POOL_SETS_MAX / 4 * 3,
-        TURN_EVERY = 60, /* observations of all between a VM's turns */
+        TURN_EVERY = 120, /* observations of all between a VM's turns */
 };
 
 /* Where among the first n records that UUID is; -1: nowhere. */

@@ -399,7 +399,9 @@ bool vm_record_holds(RealHost *host, VmRecord *record, const VmFact *fact, Look 
         if (record->sight != SIGHT_OK || record->task_fd < 0 || fact->starting ||
             fact->generation != record->generation || fact->n_vcpus != record->n_vcpus)
                 return false;
-        if (look == LOOK_NEWS && !record->written)
+        if (record->written) /* vCPUs or helpers */
+                look = LOOK_HELPERS;
+        else if (look == LOOK_NEWS)
                 return true;
         if (fstat(record->task_fd, &st) < 0)
                 return false;

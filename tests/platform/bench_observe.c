@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { VMS_AT_MOST = 512, ROUNDS = 60 };
+enum { VMS_AT_MOST = 512, ROUNDS = 120 };
 
 static char *runtime;
 static pid_t pids[VMS_AT_MOST];

@@ -394,7 +394,7 @@ static void every_vm_has_its_turn(void **state) {
         start_a();
         look_at(LOOK_FULL);
         tree_write(tree, "sys/fs/cgroup/machine.slice/cpuset.cpus.effective", "1-5\n");
-        for (unsigned i = 0; i < 60; i++)
+        for (unsigned i = 0; i < 120; i++)
                 look_at(LOOK_HELPERS);
         assert_set(seen->vcpu[0].cpuset, "1-5");
 }

@@ -156,6 +156,33 @@ static void cheap_look(void **state) {
         assert_int_equal(seen->vcpu[0].tid, 0);
 }
 
+static void assert_helper(unsigned helper, const CpuSet *set) {
+        assert_true(cpuset_equal(pool_get(&seen->pool, seen->helper[helper].mask), set));
+}
+
+/* Helpers' masks are looked at where that is asked for, or one was written. */
+static void helpers(void **state) {
+        CpuSet one = first_cpu(), found;
+
+        (void)state;
+        look_at(LOOK_FULL);
+        pin(seen->helper[1].tid, &one);
+        look_at(LOOK_NEWS);
+        look_at(LOOK_VCPUS);
+        assert_helper(1, &usable);
+        look_at(LOOK_HELPERS);
+        assert_helper(1, &one);
+        ThreadRef ref = {.uuid = UUID,
+                         .pid = seen->vm[0].pid,
+                         .tid = seen->helper[1].tid,
+                         .process_start_ticks = seen->vm[0].start_ticks,
+                         .thread_start_ticks = seen->helper[1].start_ticks,
+                         .number = THREAD_HELPER};
+        assert_int_equal(door.ops->write_mask(door.self, &ref, &usable, &found), WRITE_OK);
+        look_at(LOOK_NEWS);
+        assert_helper(1, &usable);
+}
+
 static void restarted_vm(void **state) {
         (void)state;
         look_at(LOOK_FULL);
@@ -355,6 +382,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 CASE(sees_threads),
                 CASE(cheap_look),
+                CASE(helpers),
                 CASE(restarted_vm),
                 CASE(stranger_in_the_pid_file),
                 CASE(zombie),

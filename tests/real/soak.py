@@ -10,6 +10,8 @@ is as it is by default. Most guests are paused, some run and halt: they are to
 cost little.
 
     SOAK_MINUTES  how long to churn (30)
+    SOAK_IDLE     how long to do nothing before, in minutes (10): all that the daemon
+                  does now and then, such as reading everything anew, is in them
     SOAK_VMS      how many VMs (200)
     SOAK_PAUSE    seconds between two changes (0.5)
     SOAK_SEED     of what is changed (1)
@@ -30,9 +32,9 @@ from lab.libvirtd import URI
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 VMS = int(os.environ.get("SOAK_VMS", "200"))
+IDLE_MINUTES = float(os.environ.get("SOAK_IDLE", "10"))
 PAUSE = float(os.environ.get("SOAK_PAUSE", "0.5"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
-IDLE_SECONDS = 60
 STARTERS = 4  # libvirt is asked by so many at once
 HALT = bytes.fromhex("fa f4 ebfd".replace(" ", ""))  # cli; hlt; again
 STARTED = re.compile(r"^(\S+ \S+?): event 'lifecycle' for domain '?(.+?)'?: Started")
@@ -188,9 +190,9 @@ def not_settled(lab, crowd):
     return [vm.short for vm in crowd.vms if one_cpu.get(known.get(vm.uuid)) != vm.is_placed()]
 
 
-def idle_percent(lab):
+def idle_percent(lab, minutes):
     with Meter(lab.daemon, asks=False) as meter:
-        time.sleep(IDLE_SECONDS)
+        time.sleep(60 * minutes)
     return meter.average()
 
 
@@ -268,10 +270,10 @@ def soak(lab, _args):
                                "defrag": {"interval": "5s"}})
     pid = lab.daemon.pid
     storm(lab, crowd, table)
-    table.row("idle: CPU, policy dynamic", idle_percent(lab), "%")
+    table.row("idle: CPU, policy dynamic", idle_percent(lab, min(IDLE_MINUTES, 1)), "%")
     lab.vasctl("set", "config", "-sp", "affinity")
     time.sleep(10)
-    table.row("idle: CPU", idle_percent(lab), "%", IDLE)
+    table.row("idle: CPU", idle_percent(lab, IDLE_MINUTES), "%", IDLE)
     churn(lab, crowd, table)
     status = lab.daemon.status()
     table.row("VMs lost", abs(status["vms"] - len(crowd.vms)), "", 0)
