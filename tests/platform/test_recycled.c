@@ -248,7 +248,7 @@ static bool enter_namespace(void) {
                 int status;
 
                 waitpid(child, &status, 0);
-                exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+                _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1); /* LeakSanitizer could start no thread */
         }
         return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
                mount("proc", "/proc", "proc", 0, NULL) == 0;
