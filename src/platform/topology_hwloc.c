@@ -27,6 +27,7 @@
 
 #include "platform/topology_hwloc.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <hwloc.h>
@@ -43,6 +44,8 @@ enum {
         WHY_SIZE = 256,
         XML_BYTES_MAX = 64 * 1024 * 1024,
 };
+
+#define NO_TOPOLOGY "'%.180s' is neither an hwloc description nor an XML file"
 
 /* Keys of CPUs that lie in no object of their level; gp_index counts from 0. */
 static const uint32_t KEY_NO_PACKAGE = UINT32_MAX;
@@ -80,23 +83,51 @@ static int set_xml(hwloc_topology_t topology, const char *text, size_t size, cha
         return 0;
 }
 
-/* hwloc would take minutes for a host that is far past our limits, and then it would be
- * refused. What lies in parentheses says no numbers of objects. */
-static int check_size(const char *description, char *ret_why) {
-        unsigned long n = 1;
+/* One level of a description, "l3:10" or "pu:2(indexes=...)", or one of its kinds of
+ * memory, "[numa]". Returns what follows, NULL if it is neither; and what each object of
+ * the level above has. */
+static const char *skip_level(const char *at, unsigned long *ret_count) {
+        const bool memory = *at == '[';
 
-        for (const char *at = description; (at = strchr(at, ':')); at++) {
-                const char *word = at, *open = memrchr(description, '(', (size_t)(at - description));
-                unsigned long count = strtoul(at + 1, NULL, 10);
+        at += memory;
+        if (!isalpha((unsigned char)*at))
+                return NULL;
+        at += strspn(at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+        *ret_count = 1;
+        if (!memory) {
+                char *end;
 
-                if (open && !memchr(open, ')', (size_t)(at - open)))
-                        continue;
-                while (word > description && word[-1] != ' ')
-                        word--;
+                if (at[0] != ':' || !isdigit((unsigned char)at[1]))
+                        return NULL;
+                *ret_count = strtoul(at + 1, &end, 10);
+                at = end;
+        }
+        if (*at == '(') {
+                at = strchr(at, ')');
+                if (!at)
+                        return NULL;
+                at++;
+        }
+        if (memory && *at++ != ']')
+                return NULL;
+        return *at == ' ' || *at == '\0' ? at : NULL;
+}
+
+/* hwloc would take minutes, and all memory, for a host that is far past our limits, and
+ * then it would be refused. */
+static int check_description(const char *description, char *ret_why) {
+        unsigned long n = 1, count;
+
+        for (const char *at = description; *(at += strspn(at, " "));) {
+                const bool nodes = strncasecmp(at + (*at == '['), "n", 1) == 0; /* NUMANode, numa, node */
+
+                at = skip_level(at, &count);
+                if (!at)
+                        return fail(-EINVAL, ret_why, NO_TOPOLOGY, description);
                 n = count > CPUS_MAX ? count : n * count;
                 if (n > CPUS_MAX)
                         return fail(-ERANGE, ret_why, "this host is past the limit of %d CPUs", CPUS_MAX);
-                if (n > NODES_MAX && strncasecmp(word, "n", 1) == 0) /* NUMANode, numa, node */
+                if (nodes && n > NODES_MAX)
                         return fail(-ERANGE, ret_why, "this host is past the limit of %d NUMA nodes", NODES_MAX);
         }
         return 0;
@@ -110,13 +141,13 @@ static int set_source(hwloc_topology_t topology, const char *spec, char *ret_why
         if (is_xml_text(spec))
                 return set_xml(topology, spec, strlen(spec), ret_why);
         if (stat(spec, &st) < 0) {
-                int r = check_size(spec, ret_why);
+                int r = check_description(spec, ret_why);
                 if (r < 0 || hwloc_topology_set_synthetic(topology, spec) == 0)
                         return r;
         }
         AUTO_CLOSE int fd = open(spec, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > XML_BYTES_MAX)
-                return fail(-EINVAL, ret_why, "'%.180s' is neither an hwloc description nor an XML file", spec);
+                return fail(-EINVAL, ret_why, NO_TOPOLOGY, spec);
         AUTO_FREE char *text = malloc((size_t)st.st_size + 1);
         if (!text)
                 return fail(-ENOMEM, ret_why, "out of memory");

@@ -251,7 +251,8 @@ static void descriptions(void **state) {
 }
 
 static void nonsense_is_refused(void **state) {
-        static const char *const specs[] = {"",  "nonsense",  "numa:4 l3:x",
+        static const char *const specs[] = {"",  "nonsense",  "numa:4 l3:x", "numa l3:4 pu:1", "co: 1913 191", "4 8 2",
+                                            "pu:2(x", "[numa pu:2", "l3:1nu:3102 pu:1",
                                             "/", "/dev/null", "/nowhere/host.xml"};
 
         (void)state;
@@ -264,6 +265,11 @@ static void nonsense_is_refused(void **state) {
         assert_non_null(strstr(why, "4096"));
         /* hwloc itself would take minutes for this one */
         assert_int_equal(topology_from_hwloc("l3:2 numa:2410 core:8 pu:1", NULL, LEVEL_AUTO, &host, why), -ERANGE);
+        assert_int_equal(topology_from_hwloc("pu:18446744073709551617", NULL, LEVEL_AUTO, &host, why), -ERANGE);
+        assert_int_equal(topology_from_hwloc("package:2 [numa(memory=1GB)] l3:2 core:2 pu:2(indexes=2*4:1*2)", NULL,
+                                             LEVEL_AUTO, &host, why),
+                         0);
+        assert_int_equal(host.n_nodes, 2);
         assert_int_equal(topology_from_hwloc("numa:257 pu:1", NULL, LEVEL_AUTO, &host, why), -ERANGE);
         assert_non_null(strstr(why, "256"));
 }
