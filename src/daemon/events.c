@@ -30,6 +30,10 @@ int events_new(Events **ret) {
         if (!events)
                 return -ENOMEM;
         events->next = 1;
+        /* Its pages are in use from the start, so that what the daemon takes is seen then, and
+         * does not grow for days. */
+        for (unsigned i = 0; i < EVENTS_MAX; i++)
+                events->event[i].kind = EVENT_KINDS;
         *ret = events;
         return 0;
 }
