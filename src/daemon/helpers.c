@@ -286,6 +286,19 @@ int helpers_plan(Rounds *rounds) {
         return changed;
 }
 
+bool helpers_masks_hold(const Rounds *rounds) {
+        for (uint32_t i = 0; i < rounds->n_helper_writes; i++) {
+                const CpuSet *known = helper_mask(rounds, rounds->helper_write[i].helper);
+                ThreadRef ref;
+                CpuSet mask;
+
+                helper_ref(rounds->snapshot, rounds->helper_write[i].helper, &ref);
+                if (rounds->host.ops->read_mask(rounds->host.self, &ref, &mask) == 0 && !cpuset_equal(&mask, known))
+                        return false;
+        }
+        return true;
+}
+
 /* --- the writes --- */
 
 /* Nothing of ours is there, or what was there before this write. */

@@ -21,5 +21,8 @@ void helpers_annotate(Rounds *rounds, bool hotplug);
  * first of them. How many entries of the state that changed; or -ENOMEM. */
 int helpers_plan(Rounds *rounds);
 
+/* Whether the helpers that are to be written still have the masks of the snapshot. */
+bool helpers_masks_hold(const Rounds *rounds);
+
 /* Makes the next write; false: there is none left. */
 bool helpers_apply_next(Rounds *rounds);

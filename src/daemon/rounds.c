@@ -147,14 +147,36 @@ static int rounds_refresh_topology(Rounds *rounds) {
         return 0;
 }
 
+/* Whether the threads that are to be written still have the masks that the plan was made
+ * from, where these are of an earlier look. One that has ended is left to the write. */
+static bool rounds_masks_hold(const Rounds *rounds) {
+        const Snapshot *snapshot = rounds->snapshot;
+        CpuSet mask;
+
+        for (uint32_t m = 0; m < rounds->plan->n_moves; m++) {
+                uint32_t vcpu = rounds->plan->move[m].vcpu;
+                ThreadRef ref;
+
+                vcpu_thread_ref(snapshot, vcpu, &ref);
+                if (rounds->host.ops->read_mask(rounds->host.self, &ref, &mask) == 0 &&
+                    !set_is(pool_get(&snapshot->pool, snapshot->vcpu[vcpu].mask), &mask))
+                        return false;
+        }
+        return helpers_masks_hold(rounds);
+}
+
 /* Makes what was planned ready to be applied. 0 or -errno: nothing is moved. */
-static int rounds_get_ready(Rounds *rounds, const PlanRequest *request) {
+static int rounds_get_ready(Rounds *rounds, const PlanRequest *request, bool news) {
         int claimed = request->kind == PLAN_REASSIGN && request->vm >= 0
                               ? rounds_claim(rounds, (uint32_t)request->vm)
                               : 0;
         int helpers = claimed < 0 ? 0 : helpers_plan(rounds);
         int r = claimed < 0 ? claimed : helpers < 0 ? helpers : 0;
 
+        if (r == 0 && news && !rounds_masks_hold(rounds)) {
+                rounds->plan->n_moves = rounds->n_helper_writes = 0;
+                rounds->retry_soon = true;
+        }
         if (r == 0 && (claimed > 0 || helpers > 0 || rounds->plan->n_moves > 0))
                 r = rounds_prepare(rounds, rounds->plan->move, rounds->plan->n_moves);
         prefer_clean(rounds);
@@ -196,11 +218,12 @@ static int rounds_observe(Rounds *rounds, const FactList *facts, Look look) {
         return r;
 }
 
-/* Helpers' masks are nobody's business but where they are, or were, written. */
-static Look how_closely(const Rounds *rounds, const RoundRequest *request) {
+/* Events do not keep us from looking at all as often as by default. Helpers' masks are
+ * nobody's business but where they are, or were, written. */
+static Look how_closely(const Rounds *rounds, const RoundRequest *request, int64_t now) {
         if (request->full)
                 return LOOK_FULL;
-        if (request->only_events)
+        if (request->only_events && !request->reassign && now - rounds->looked_at_all_ns < LOOK_AT_ALL_S * SECOND_NS)
                 return LOOK_NEWS;
         return helpers_matter(rounds) ? LOOK_HELPERS : LOOK_VCPUS;
 }
@@ -211,9 +234,12 @@ static int rounds_begin_unnoted(Rounds *rounds, const FactList *facts, const Rou
 
         assert(!rounds->applying);
         rounds->trouble[0] = '\0';
-        int r = rounds_observe(rounds, facts, how_closely(rounds, request));
+        Look look = how_closely(rounds, request, started);
+        int r = rounds_observe(rounds, facts, look);
         if (r < 0)
                 return r;
+        if (look != LOOK_NEWS)
+                rounds->looked_at_all_ns = started;
         rounds->acting = request->act;
         rounds_annotate(rounds, started);
         rounds_forget_dead(rounds);
@@ -232,7 +258,7 @@ static int rounds_begin_unnoted(Rounds *rounds, const FactList *facts, const Rou
         if (request->act) {
                 hold_note_layers(rounds->state, rounds->snapshot, rounds->plan);
                 prefer_values(rounds);
-                r = rounds_get_ready(rounds, &plan_for);
+                r = rounds_get_ready(rounds, &plan_for, look == LOOK_NEWS);
                 if (r < 0)
                         return r;
         }

@@ -20,6 +20,7 @@ enum {
         RELATED_DRIFT_S = 60, /* two changes of our mask within this time are a quarrel */
         HOTPLUG_S = 10,       /* but not so soon after CPUs came or went */
         SECOND_READ_S = 2,    /* when the topology is read again after CPUs came or went */
+        LOOK_AT_ALL_S = 5,    /* at most so long only what events name is looked at */
 };
 
 typedef struct RoundCounters {
@@ -60,6 +61,7 @@ typedef struct Rounds {
         CpuSet online, offline;
         bool have_topology;
         int64_t hotplug_ns;     /* when CPUs last came or went; meaningless before that */
+        int64_t looked_at_all_ns; /* when every VM was last looked at; 0: never */
         bool hotplug_seen;      /* in this process's time */
         bool topology_doubtful; /* read while the kernel may have been in the middle of its files */
         bool have_view;     /* snapshot and plan are of a finished observation */

@@ -158,22 +158,26 @@ static void server_retry_if_asked(Server *server) {
                 server->retry_ms *= 2;
 }
 
-/* Asks libvirt again when its list and /proc have come to differ. Once for each
- * difference: one that libvirt knows of is asked for again at the next resync.
- * Whatever a VM's process does to its threads, the second time is not at once. */
+/* Asks libvirt again when its list and /proc have come to differ, and less and less
+ * often while they go on to differ by as much: it may be another thread, or libvirt
+ * may know of it a little later. Whatever a VM's process does to its threads, the
+ * second time is not at once. */
 static void server_refresh_list(Server *server) {
         uint32_t count = server->rounds->n_out_of_date, before = server->n_out_of_date;
         int64_t now = server_now(server);
 
         server->n_out_of_date = count;
-        if (count == 0 || count == before)
+        if (count != before)
+                server->refresh_wait_ns = RETRY_MS * MS_NS;
+        if (count == 0)
                 return;
-        if (now - server->refreshed_ns < RETRY_MS * MS_NS)
-                wake_in_ms(server, server->retry, RETRY_MS);
-        else {
+        if (now - server->refreshed_ns >= server->refresh_wait_ns) {
+                if (count == before && server->refresh_wait_ns < REFRESH_MOST_S * SECOND_NS)
+                        server->refresh_wait_ns *= 2;
                 server->refreshed_ns = now;
                 server_poke(server, true);
-        }
+        } else if (count != before)
+                wake_in_ms(server, server->retry, RETRY_MS);
 }
 
 bool server_choose_backend(Server *server) {
@@ -303,6 +307,7 @@ static void server_start_round(Server *server) {
                 report_round(server->report, rounds);
                 server_write_metrics(server);
                 server_fail_waiters(server, true, rounds->trouble);
+                server->full_asked = true; /* whatever this one was to look at */
                 return;
         }
         if (r > 0 && reassign) {

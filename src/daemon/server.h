@@ -28,6 +28,7 @@ enum {
         UNDO_CALLS_MAX = 16,
         WAITER_TIMEOUT_S = 30,
         FULL_RESYNC_S = 600,
+        REFRESH_MOST_S = 60,
         SLICE_MS = 20,
         RETRY_MS = 500,        /* doubled while rounds keep asking for one, up to: */
         RETRY_MOST_MS = 32000,
@@ -73,6 +74,7 @@ typedef struct Server {
         bool ever_up;
         unsigned retry_ms; /* until the next retry */
         int64_t refreshed_ns; /* when a list was last asked for because /proc differed */
+        int64_t refresh_wait_ns; /* before it is asked for again while they differ */
         sd_event *event;
         sd_event_source *timer, *retry, *slice, *slice_due, *beat;
         int notify_fd, lock_fd;

@@ -23,7 +23,7 @@ typedef struct VmFact {
         bool over_limit;     /* more vCPUs than VM_VCPUS_MAX, or its XML is past a limit of
                               * domain_xml.h: only uuid, name, id and starting are known */
         uint16_t guest_threads;
-        uint64_t generation; /* changes whenever anything here changed */
+        uint64_t generation; /* changes whenever anything here did, or an event named the VM */
         unsigned n_vcpus;
         VcpuFact *vcpu;
         unsigned n_ranges;

@@ -171,8 +171,8 @@ bool cache_has_stale(const LinkCache *cache) {
         return false;
 }
 
-void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact) {
-        bool same = entry->fact && vm_fact_equal(entry->fact, fact);
+void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact, bool renew) {
+        bool same = !renew && entry->fact && vm_fact_equal(entry->fact, fact);
 
         fact->generation = same ? entry->fact->generation : ++cache->generation;
         vm_fact_free(entry->fact);

@@ -54,8 +54,9 @@ void cache_mark_stale(LinkCache *cache);                      /* all stale */
 /* Whether anything is left to be read for a full list. */
 bool cache_has_stale(const LinkCache *cache);
 
-/* Takes the fact over as what the entry's domain was found to be. */
-void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact);
+/* Takes the fact over as what the entry's domain was found to be. renew: it counts as
+ * changed, even if it is the same. */
+void cache_update(LinkCache *cache, CacheEntry *entry, VmFact *fact, bool renew);
 
 /* Everything that is known; NULL: out of memory. */
 FactList *cache_list(LinkCache *cache, bool full, int64_t taken_at_ns);

@@ -49,6 +49,7 @@ typedef struct Caller {
         LinkMarks *marks;      /* swapped with the link's */
         bool list_needed;      /* the cache may lack VMs, or facts of VMs */
         bool full_pending;     /* a full list is owed */
+        bool listed_untold;    /* all were listed since the last list that was handed out */
         int64_t listed_ns;     /* when the last listing began */
         int64_t back_off_ns;   /* to wait after the next failure */
         int64_t not_before_ns; /* after a failure: nothing is tried before */
@@ -171,7 +172,9 @@ static int list_domains(Caller *caller, char why[LINK_WHY_SIZE]) {
         return r;
 }
 
-static int read_entry(Caller *caller, CacheEntry *entry, char why[LINK_WHY_SIZE]) {
+/* named: by an event. Libvirt may have written the VM's masks, though all that it says is
+ * what it said: the VM is to be looked at. */
+static int read_entry(Caller *caller, CacheEntry *entry, bool named, char why[LINK_WHY_SIZE]) {
         VmFact *fact;
         int r = domain_read(entry->domain, entry->fact, &fact, why);
 
@@ -180,14 +183,14 @@ static int read_entry(Caller *caller, CacheEntry *entry, char why[LINK_WHY_SIZE]
         if (r > 0)
                 entry->gone = true;
         else
-                cache_update(&caller->cache, entry, fact);
+                cache_update(&caller->cache, entry, fact, named);
         return 0;
 }
 
 static int read_dirty(Caller *caller, char why[LINK_WHY_SIZE]) {
         for (unsigned i = 0; i < caller->cache.n; i++) {
                 CacheEntry *entry = &caller->cache.entry[i];
-                int r = entry->dirty ? read_entry(caller, entry, why) : 0;
+                int r = entry->dirty ? read_entry(caller, entry, false, why) : 0;
                 if (r < 0)
                         return r;
         }
@@ -203,7 +206,8 @@ static int hand_out(Caller *caller, bool full, bool only_events) {
         caller->full_pending &= !full;
         pthread_mutex_lock(&link->lock);
         old = link->fresh;
-        list->only_events = only_events && (!old || old->only_events);
+        list->only_events = only_events && !caller->listed_untold && (!old || old->only_events);
+        caller->listed_untold = false;
         link->fresh = list;
         if (!caller->full_pending && !link->work.full && !link->work.event && !link->work.quick)
                 link->status.asked_at_ns = 0;
@@ -237,7 +241,7 @@ static int look_at(Caller *caller, const unsigned char *uuid, char why[LINK_WHY_
                 return 0;
         }
         entry = cache_put(&caller->cache, domain);
-        return entry ? read_entry(caller, entry, why) : -ENOMEM;
+        return entry ? read_entry(caller, entry, true, why) : -ENOMEM;
 }
 
 /* Serves events: looks at the VMs they named, and at nothing else. */
@@ -270,7 +274,7 @@ static int read_stale(Caller *caller, char why[LINK_WHY_SIZE]) {
                         continue;
                 if (n_read++ >= STALE_AT_LEAST && something_urgent(caller))
                         return 1;
-                int r = read_entry(caller, entry, why);
+                int r = read_entry(caller, entry, false, why);
                 if (r < 0)
                         return r;
         }
@@ -289,6 +293,7 @@ static int refresh(Caller *caller, char why[LINK_WHY_SIZE]) {
         if (r < 0)
                 return r;
         caller->list_needed = false;
+        caller->listed_untold = true;
         caller->listed_ns = began_ns;
         caller->quicks_rest_ns = rest_after_ns(began_ns);
         return 0;

@@ -21,6 +21,7 @@
 
 enum {
         POOL_WELL_FILLED = POOL_SETS_MAX / 4 * 3,
+        HELPERS_EVERY = 6,
         TURN_EVERY = 120, /* observations of all between a VM's turns */
 };
 
@@ -104,7 +105,15 @@ static bool has_its_turn(const RealHost *host, const VmRecord *record) {
         return (host->n_observed + (uint64_t)record->pid) % TURN_EVERY == 0;
 }
 
+/* A thread that came may be hidden by one that went: as many as before. Whether it is
+ * the helpers that we know is looked at now and then. */
+static bool helpers_turn(const RealHost *host, const VmRecord *record) {
+        return (host->n_observed + (uint64_t)record->pid) % HELPERS_EVERY == 0;
+}
+
 static bool is_to_be_read(RealHost *host, VmRecord *record, const VmFact *fact, Look look) {
+        if (look == LOOK_VCPUS && helpers_turn(host, record))
+                look = LOOK_HELPERS;
         return look == LOOK_FULL || (look != LOOK_NEWS && has_its_turn(host, record)) ||
                !vm_record_holds(host, record, fact, look);
 }

@@ -152,8 +152,11 @@ static int check_type(const Reading *reading, const xmlNode *node, hwloc_obj_typ
         return 0;
 }
 
-static bool is_device(hwloc_obj_type_t type) {
-        return hwloc_obj_type_is_io(type) || type == HWLOC_OBJ_MISC;
+static bool is_device(const xmlNode *node) {
+        hwloc_obj_type_t type;
+
+        return hwloc_type_sscanf(attribute(node, "type"), &type, NULL, 0) == 0 &&
+               (hwloc_obj_type_is_io(type) || type == HWLOC_OBJ_MISC);
 }
 
 static int read_object(const Reading *reading, const xmlNode *node, const ObjectSets *around);
@@ -161,7 +164,7 @@ static int read_object(const Reading *reading, const xmlNode *node, const Object
 static int read_children(const Reading *reading, const xmlNode *node, hwloc_obj_type_t type,
                          const ObjectSets *sets) {
         for (const xmlNode *child = node->children; child; child = child->next) {
-                if (!is_element(child, "object"))
+                if (!is_element(child, "object") || is_device(child))
                         continue;
                 int r = type == HWLOC_OBJ_PU || type == HWLOC_OBJ_NUMANODE
                                 ? bad(reading, child, "an object in a CPU or in a NUMA node")
@@ -182,8 +185,6 @@ static int read_object(const Reading *reading, const xmlNode *node, const Object
 
         if (hwloc_type_sscanf(attribute(node, "type"), &type, NULL, 0) < 0)
                 return bad(reading, node, "an object of no type that hwloc knows");
-        if (is_device(type))
-                return 0;
         fprintf(reading->to, "<object type=\"%s\"", hwloc_obj_type_string(type));
         r = read_sets(reading, node, around, &sets);
         if (r == 0)
@@ -290,6 +291,33 @@ static int read_topology(const Reading *reading, const xmlNode *root) {
         return r < 0 || n_hosts ? r : bad(reading, root, "it has no machine");
 }
 
+/* Called where the document declares attributes or entities of its own, which would be
+ * copied wherever they are used: the text ends there. */
+static void refuse_declaration(void *parser) {
+        xmlStopParser(parser);
+}
+
+static void refuse_attribute(void *parser, const xmlChar *element, const xmlChar *name, int type, int def,
+                             const xmlChar *value, xmlEnumerationPtr tree) {
+        (void)element;
+        (void)name;
+        (void)type;
+        (void)def;
+        (void)value;
+        xmlFreeEnumeration(tree);
+        refuse_declaration(parser);
+}
+
+static void refuse_entity(void *parser, const xmlChar *name, int type, const xmlChar *public_id,
+                          const xmlChar *system_id, xmlChar *content) {
+        (void)name;
+        (void)type;
+        (void)public_id;
+        (void)system_id;
+        (void)content;
+        refuse_declaration(parser);
+}
+
 static int parse(const char *text, size_t size, xmlDoc **ret, char ret_why[WHY_SIZE]) {
         CLEANUP(cleanup_parser) xmlParserCtxtPtr parser = xmlNewParserCtxt();
         const xmlError *error;
@@ -300,6 +328,8 @@ static int parse(const char *text, size_t size, xmlDoc **ret, char ret_why[WHY_S
                 snprintf(ret_why, WHY_SIZE, "it is too long");
                 return -EINVAL;
         }
+        parser->sax->attributeDecl = refuse_attribute;
+        parser->sax->entityDecl = refuse_entity;
         *ret = xmlCtxtReadMemory(parser, text, (int)size, "topology", NULL,
                                  XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOCDATA);
         if (*ret)
@@ -324,7 +354,9 @@ int topology_xml_clean(const char *text, size_t size, char **ret, char ret_why[W
         if (!reading.to)
                 return -ENOMEM;
         r = read_topology(&reading, xmlDocGetRootElement(document));
-        if (fclose(reading.to) != 0 && r == 0)
+        bool failed = ferror(reading.to);
+        failed |= fclose(reading.to) != 0;
+        if (failed && r == 0)
                 r = -ENOMEM;
         if (r == 0)
                 *ret = STEAL_PTR(clean);

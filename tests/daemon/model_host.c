@@ -121,9 +121,17 @@ static void observe_vm(const ModelVm *model_vm, Snapshot *ret) {
         ret->n_vms++;
 }
 
+static void meddle(ModelHost *model) {
+        for (unsigned v = 0; v < model->n_vms; v++)
+                for (unsigned i = 0; i < model->vm[v].n_vcpus; i++)
+                        if (model->vm[v].thread[i].tid == model->meddle_tid)
+                                model->vm[v].thread[i].mask = model->meddle_mask;
+        model->meddle_tid = 0;
+}
+
 static int model_observe(void *self, const FactList *facts, const Topology *topology, Look look,
                          Snapshot *ret) {
-        const ModelHost *model = self;
+        ModelHost *model = self;
 
         (void)facts;
         (void)topology;
@@ -134,6 +142,8 @@ static int model_observe(void *self, const FactList *facts, const Topology *topo
         for (unsigned v = 0; v < model->n_vms; v++)
                 if (model->vm[v].listed)
                         observe_vm(&model->vm[v], ret);
+        if (model->meddle_tid)
+                meddle(model);
         return 0;
 }
 

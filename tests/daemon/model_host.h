@@ -42,6 +42,8 @@ typedef struct ModelHost {
         unsigned n_next, at_next;
         bool unknown_writes;        /* a coming WRITE_RETRY has written all the same */
         unsigned clipped;           /* writes of which the kernel took only a part, or nothing */
+        int meddle_tid;             /* this thread gets that mask just after it was looked at */
+        CpuSet meddle_mask;
         int die_tid;                /* this thread dies just before it is written */
         bool observe_fails;
 } ModelHost;

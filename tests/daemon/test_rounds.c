@@ -142,6 +142,28 @@ static void test_places(void **state) {
                 assert_int_equal(round_run(place), 0);
 }
 
+/* After an event masks may be of an earlier look: what was changed since is seen before it
+ * is written. */
+static void test_mask_changed_since_the_look(void **state) {
+        RoundRequest request = {.act = true, .only_events = true};
+        Place *place = *state;
+        CpuSet theirs = {};
+
+        cpuset_add_range(&theirs, 2, 5);
+        round_run(place);
+        ModelVm *vm = model_start(&place->host, "a", 1, 0, 15);
+        place->host.meddle_tid = vm->thread[0].tid;
+        place->host.meddle_mask = theirs;
+        place->host.now_ns += SECOND_NS;
+        assert_int_equal(rounds_begin(place->rounds, NULL, &request), 0);
+        while (!rounds_apply_some(place->rounds, 1))
+                ;
+        assert_int_equal(place->host.writes, 0);
+        assert_true(place->rounds->retry_soon);
+        assert_int_equal(round_run(place), 0); /* somebody else's mask is left alone */
+        assert_true(cpuset_equal(&vm->thread[0].mask, &theirs));
+}
+
 static void test_observe_writes_nothing(void **state) {
         Place *place = *state;
 
@@ -694,6 +716,7 @@ static void test_uuid_in_any_case(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_places),
+                TEST(test_mask_changed_since_the_look),
                 TEST(test_observe_writes_nothing),
                 TEST(test_crash_adopts_with_zero_writes),
                 TEST(test_stop_restores_and_start_returns),
