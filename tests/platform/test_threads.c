@@ -156,31 +156,36 @@ static void cheap_look(void **state) {
         assert_int_equal(seen->vcpu[0].tid, 0);
 }
 
-static void assert_helper(unsigned helper, const CpuSet *set) {
-        assert_true(cpuset_equal(pool_get(&seen->pool, seen->helper[helper].mask), set));
+static bool helper_has(unsigned helper, const CpuSet *set) {
+        return cpuset_equal(pool_get(&seen->pool, seen->helper[helper].mask), set);
 }
 
-/* Helpers' masks are looked at where that is asked for, or one was written. */
+/* Helpers are looked at where that is asked for, where one was written, and now and then:
+ * a new vCPU may be hidden by one that went. */
 static void helpers(void **state) {
         CpuSet one = first_cpu(), found;
 
         (void)state;
         look_at(LOOK_FULL);
         pin(seen->helper[1].tid, &one);
-        look_at(LOOK_NEWS);
-        look_at(LOOK_VCPUS);
-        assert_helper(1, &usable);
+        for (unsigned i = 0; i < 20; i++)
+                look_at(LOOK_NEWS);
+        assert_true(helper_has(1, &usable));
+        for (unsigned i = 0; i < 6; i++)
+                look_at(LOOK_VCPUS);
+        assert_true(helper_has(1, &one));
+        pin(seen->helper[1].tid, &usable);
         look_at(LOOK_HELPERS);
-        assert_helper(1, &one);
+        assert_true(helper_has(1, &usable));
         ThreadRef ref = {.uuid = UUID,
                          .pid = seen->vm[0].pid,
                          .tid = seen->helper[1].tid,
                          .process_start_ticks = seen->vm[0].start_ticks,
                          .thread_start_ticks = seen->helper[1].start_ticks,
                          .number = THREAD_HELPER};
-        assert_int_equal(door.ops->write_mask(door.self, &ref, &usable, &found), WRITE_OK);
+        assert_int_equal(door.ops->write_mask(door.self, &ref, &one, &found), WRITE_OK);
         look_at(LOOK_NEWS);
-        assert_helper(1, &usable);
+        assert_true(helper_has(1, &one));
 }
 
 static void restarted_vm(void **state) {
