@@ -181,7 +181,7 @@ double get_real(const json_t *object, const char *key);
 bool get_bool(const json_t *object, const char *key);
 /* Milliseconds for which the vCPU's thread was ready and had to wait; -1: not known. */
 double run_delay_ms(const json_t *vm, const json_t *vcpu);
-/* Local time in strftime's words. */
+/* A time here, as strftime() writes it; "?" when it can not. */
 enum { TIME_TEXT_SIZE = 40 };
 void time_text(time_t seconds, const char *format, char ret[TIME_TEXT_SIZE]);
 /* When an event was. */

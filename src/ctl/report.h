@@ -31,8 +31,6 @@ typedef struct Report {
 /* Text as it is, whatever it holds: no markup, no control character gets through. */
 void html_text(FILE *file, const char *text);
 
-/* A time of day here, as strftime() writes it; "?" when it can not. */
-
 void report_print_map(const Report *report);
 void report_print_history(const Report *report);
 void report_print_page(const Report *report);

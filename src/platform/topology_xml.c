@@ -291,12 +291,8 @@ static int read_topology(const Reading *reading, const xmlNode *root) {
         return r < 0 || n_hosts ? r : bad(reading, root, "it has no machine");
 }
 
-/* Called where the document declares attributes or entities of its own, which would be
- * copied wherever they are used: the text ends there. */
-static void refuse_declaration(void *parser) {
-        xmlStopParser(parser);
-}
-
+/* These two are called where the document declares attributes or entities of its own, which
+ * would be copied wherever they are used: the text ends there. */
 static void refuse_attribute(void *parser, const xmlChar *element, const xmlChar *name, int type, int def,
                              const xmlChar *value, xmlEnumerationPtr tree) {
         (void)element;
@@ -305,7 +301,7 @@ static void refuse_attribute(void *parser, const xmlChar *element, const xmlChar
         (void)def;
         (void)value;
         xmlFreeEnumeration(tree);
-        refuse_declaration(parser);
+        xmlStopParser(parser);
 }
 
 static void refuse_entity(void *parser, const xmlChar *name, int type, const xmlChar *public_id,
@@ -315,7 +311,7 @@ static void refuse_entity(void *parser, const xmlChar *name, int type, const xml
         (void)public_id;
         (void)system_id;
         (void)content;
-        refuse_declaration(parser);
+        xmlStopParser(parser);
 }
 
 static int parse(const char *text, size_t size, xmlDoc **ret, char ret_why[WHY_SIZE]) {

@@ -24,8 +24,8 @@
  * takes the mask with it), memory that moved. The next full look does.
  *
  * After an event even that is too much for the VMs that it did not name: their
- * records are taken as they are, until the next round that listed all. Whatever
- * is written is checked at that moment anyway.
+ * records are taken as they are, until the next round that looks at all. What is
+ * to be written on such knowledge is read again first (daemon/rounds.c).
  */
 
 #include "platform/vm_record.h"
