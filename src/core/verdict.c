@@ -100,6 +100,15 @@ static bool wants_release(const PlanWork *work, uint32_t vcpu) {
                work->vcpu[vcpu].class == VCPU_FROZEN && work->vcpu[vcpu].known && !work->vcpu[vcpu].changed;
 }
 
+/* We wrote over its operator's pin, which libvirt told of too late. */
+static bool pin_is_covered(const PlanWork *work, uint32_t vcpu) {
+        const Vcpu *v = &work->snapshot->vcpu[vcpu];
+        VerdictKind kind = work->vm[v->vm].kind;
+
+        return work->vcpu[vcpu].class == VCPU_PINNED && (kind == VERDICT_PLACED || kind == VERDICT_PINNED) &&
+               v->mask != SET_NONE && v->mask == v->written && v->mask != v->range;
+}
+
 void work_set_targets(PlanWork *work) {
         for (uint32_t i = 0; i < work->snapshot->n_vcpus; i++) {
                 const Vcpu *v = &work->snapshot->vcpu[i];
@@ -113,6 +122,9 @@ void work_set_targets(PlanWork *work) {
                 if (wants_release(work, i)) {
                         w->why = MOVE_RELEASE;
                         target->mask = v->range == v->range_then && v->before != SET_NONE ? v->before : v->range;
+                } else if (pin_is_covered(work, i)) {
+                        w->why = MOVE_YIELD;
+                        target->mask = v->range;
                 } else if (w->class == VCPU_MOVABLE && slot != NO_SLOT)
                         target->mask = slot == w->origin ? v->mask : single_mask(work, slot);
         }

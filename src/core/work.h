@@ -88,7 +88,7 @@ typedef struct Group {
 /* What the planner may do with a vCPU. */
 typedef enum VcpuClass {
         VCPU_MOVABLE,
-        VCPU_PINNED,   /* by its operator: owns its CPU, is never touched */
+        VCPU_PINNED,   /* by its operator: owns its CPU, is never touched, but to undo a mask of ours */
         VCPU_FOREIGN,  /* narrowed by somebody before us: never touched */
         VCPU_FROZEN,   /* its VM is left alone in this round */
 } VcpuClass;

@@ -72,6 +72,13 @@ static bool pins_are_crowded(const Snapshot *snapshot, const Plan *plan, const V
         return false;
 }
 
+/* A pin that our own mask hides is the one that may be uncovered. */
+static bool uncovers_pin(const Snapshot *snapshot, const Plan *plan, uint32_t vcpu) {
+        const Vcpu *v = &snapshot->vcpu[vcpu];
+
+        return vcpu_pinned(snapshot, vcpu) && v->mask == v->written && plan->target[vcpu].mask == v->range;
+}
+
 static int check_targets(const Topology *topology, const Snapshot *snapshot, const Policy *policy, const Plan *plan,
                          char *ret_why) {
         static uint16_t sitting[CPUS_MAX];
@@ -86,7 +93,7 @@ static int check_targets(const Topology *topology, const Snapshot *snapshot, con
                 CpuSet allowed;
 
                 if (!vcpu_movable(snapshot, plan, i)) {
-                        if (mask && kind != VERDICT_EXCLUDED)
+                        if (mask && kind != VERDICT_EXCLUDED && !uncovers_pin(snapshot, plan, i))
                                 WRONG("vCPU %u must not be touched and has a target mask", i);
                         continue;
                 }
@@ -175,7 +182,8 @@ static int check_moves(const Topology *topology, const Snapshot *snapshot, const
                 if (move->mask == SET_NONE)
                         WRONG("move %u has no mask", m);
                 if (!vcpu_movable(snapshot, plan, move->vcpu) &&
-                    !(kind == VERDICT_EXCLUDED && move->kind == MOVE_RELEASE))
+                    !(kind == VERDICT_EXCLUDED && move->kind == MOVE_RELEASE) &&
+                    !uncovers_pin(snapshot, plan, move->vcpu))
                         WRONG("move %u touches vCPU %u, verdict %d", m, move->vcpu, kind);
                 for (uint32_t i = 0; move->to >= 0 && i < snapshot->n_vcpus; i++)
                         if (i != move->vcpu && !(shares(snapshot, i) && shares(snapshot, move->vcpu)) && set_single(snapshot, mask[i]) == move->to &&

@@ -339,6 +339,21 @@ static void places_around_a_pinned_vcpu(void **state) {
         assert_int_equal(cpu_of(vm, 1), 20);
 }
 
+/* Libvirt told of the pin after we had put our mask back over it. */
+static void gives_way_to_a_pin_it_wrote_over(void **state) {
+        uint32_t vm = add_seated(2, 4);
+
+        (void)state;
+        model_set_range(&snapshot, snapshot.vm[vm].first_vcpu, 21, 21);
+        round_is(2); /* the other vCPU follows it */
+        assert_int_equal(plan.move[0].kind, MOVE_YIELD);
+        model_apply(&snapshot, &plan);
+        assert_int_equal(pool_single(&snapshot.pool, vcpu_of(vm, 0)->mask), 21);
+        round_is(0);
+        vcpu_of(vm, 0)->mask = model_set(&snapshot, 3, 3); /* somebody else's is not ours to undo */
+        round_is(0);
+}
+
 static void leaves_foreign_threads_alone(void **state) {
         uint32_t vm = add(2, 0, 31), other;
 
@@ -641,6 +656,7 @@ int main(void) {
                 cmocka_unit_test_setup(a_pin_to_an_offline_cpu_is_not_placed, begin),
                 cmocka_unit_test_setup(ranges_that_differ_count_each_cluster_once, begin),
                 cmocka_unit_test_setup(places_around_a_pinned_vcpu, begin),
+                cmocka_unit_test_setup(gives_way_to_a_pin_it_wrote_over, begin),
                 cmocka_unit_test_setup(leaves_foreign_threads_alone, begin),
                 cmocka_unit_test_setup(a_fresh_cpu_narrows_nobody, begin),
                 cmocka_unit_test_setup(repairs_then_backs_off, begin),
