@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "core/helpers.h"
+#include "daemon/rounds_internal.h"
 
 enum { DRIFT_MAX = 3 }; /* so often in RELATED_DRIFT_S we write against somebody else */
 
@@ -290,10 +291,9 @@ bool helpers_masks_hold(const Rounds *rounds) {
         for (uint32_t i = 0; i < rounds->n_helper_writes; i++) {
                 const CpuSet *known = helper_mask(rounds, rounds->helper_write[i].helper);
                 ThreadRef ref;
-                CpuSet mask;
 
                 helper_ref(rounds->snapshot, rounds->helper_write[i].helper, &ref);
-                if (rounds->host.ops->read_mask(rounds->host.self, &ref, &mask) == 0 && !cpuset_equal(&mask, known))
+                if (!rounds_mask_holds(rounds, &ref, known))
                         return false;
         }
         return true;

@@ -147,19 +147,24 @@ static int rounds_refresh_topology(Rounds *rounds) {
         return 0;
 }
 
+bool rounds_mask_holds(const Rounds *rounds, const ThreadRef *thread, const CpuSet *known) {
+        CpuSet mask;
+        int r = rounds->host.ops->read_mask(rounds->host.self, thread, &mask);
+
+        return r == -ESRCH || (r == 0 && set_is(known, &mask));
+}
+
 /* Whether the threads that are to be written still have the masks that the plan was made
- * from, where these are of an earlier look. One that has ended is left to the write. */
+ * from, where these are of an earlier look. */
 static bool rounds_masks_hold(const Rounds *rounds) {
         const Snapshot *snapshot = rounds->snapshot;
-        CpuSet mask;
 
         for (uint32_t m = 0; m < rounds->plan->n_moves; m++) {
                 uint32_t vcpu = rounds->plan->move[m].vcpu;
                 ThreadRef ref;
 
                 vcpu_thread_ref(snapshot, vcpu, &ref);
-                if (rounds->host.ops->read_mask(rounds->host.self, &ref, &mask) == 0 &&
-                    !set_is(pool_get(&snapshot->pool, snapshot->vcpu[vcpu].mask), &mask))
+                if (!rounds_mask_holds(rounds, &ref, pool_get(&snapshot->pool, snapshot->vcpu[vcpu].mask)))
                         return false;
         }
         return helpers_masks_hold(rounds);
@@ -175,7 +180,9 @@ static int rounds_get_ready(Rounds *rounds, const PlanRequest *request, bool new
 
         if (r == 0 && news && !rounds_masks_hold(rounds)) {
                 rounds->plan->n_moves = rounds->n_helper_writes = 0;
+                rounds_unname_writes(rounds);
                 rounds->retry_soon = true;
+                helpers = 0;
         }
         if (r == 0 && (claimed > 0 || helpers > 0 || rounds->plan->n_moves > 0))
                 r = rounds_prepare(rounds, rounds->plan->move, rounds->plan->n_moves);
@@ -210,6 +217,8 @@ static int rounds_observe(Rounds *rounds, const FactList *facts, Look look) {
 
         if (r == 0)
                 r = state_compact(rounds->state);
+        if (look == LOOK_NEWS && rounds->topology_doubtful) /* the kernel may have changed any mask */
+                look = LOOK_VCPUS;
         if (r == 0)
                 r = rounds->host.ops->observe(rounds->host.self, facts, rounds->topology, look, rounds->snapshot);
         rounds->have_view = r == 0;

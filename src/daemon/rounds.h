@@ -77,6 +77,7 @@ typedef struct Rounds {
         CpuSet stuck;       /* CPUs that a failed write left occupied */
         bool denied;        /* the kernel has refused a write for want of CAP_SYS_NICE */
         bool retry_soon;    /* something should be looked at again at once */
+        uint16_t n_changed_vms, changed_vm[VMS_MAX]; /* masks of theirs were found changed, and were not before */
         uint32_t n_out_of_date; /* vCPUs of which /proc and libvirt's list do not say the same */
         RoundCounters counters;
         char trouble[256];  /* what keeps rounds from working now; "" when nothing does */

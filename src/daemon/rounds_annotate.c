@@ -102,15 +102,26 @@ static void rounds_forget_quarrel(Rounds *rounds, const Vm *vm) {
                         history->vm[i].contested_until_ns = 0;
 }
 
-static void entry_count_drift(Rounds *rounds, ThreadState *entry, bool drifted, int64_t now) {
-        if (drifted && rounds_hotplug_is_recent(rounds, now, HOTPLUG_S))
+static void rounds_note_changed(Rounds *rounds, uint16_t vm) {
+        if (rounds->n_changed_vms == 0 || rounds->changed_vm[rounds->n_changed_vms - 1] != vm)
+                rounds->changed_vm[rounds->n_changed_vms++] = vm;
+}
+
+/* Each change counts once, however many looks it takes until we can put our mask back. */
+static void entry_count_drift(Rounds *rounds, ThreadState *entry, uint16_t vm, bool drifted, int64_t now) {
+        if (!drifted) {
+                entry->drift_counted = false;
+                if (now - entry->drift_at_ns > RELATED_DRIFT_S * SECOND_NS)
+                        entry->drift = 0;
+        } else if (rounds_hotplug_is_recent(rounds, now, HOTPLUG_S))
                 entry->drift = 0;
-        else if (drifted && rounds->acting) {
+        else if (rounds->acting && !entry->drift_counted) {
                 if (entry->drift < UINT8_MAX)
                         entry->drift++;
+                entry->drift_counted = true;
                 entry->drift_at_ns = now;
-        } else if (!drifted && now - entry->drift_at_ns > RELATED_DRIFT_S * SECOND_NS)
-                entry->drift = 0;
+                rounds_note_changed(rounds, vm);
+        }
 }
 
 /* What is left of the mask that we wrote: the kernel leaves offline CPUs out. */
@@ -150,7 +161,7 @@ static void vcpu_annotate(Rounds *rounds, uint32_t index, int64_t now) {
         if (entry_follow_range(rounds, entry, vcpu->range, differs))
                 rounds_forget_quarrel(rounds, &snapshot->vm[vcpu->vm]);
         bool drifted = differs && entry->before != SET_NONE;
-        entry_count_drift(rounds, entry, drifted, now);
+        entry_count_drift(rounds, entry, vcpu->vm, drifted, now);
         entry->seen = true;
         vcpu->home = entry->home;
         vcpu->layered = entry->layered;
@@ -172,6 +183,7 @@ void rounds_annotate(Rounds *rounds, int64_t now) {
                 Vm *vm = &snapshot->vm[i];
                 vm->wish.fault = settings_vm_policy(rounds->settings, vm->name, &vm->wish, &vm->policy);
         }
+        rounds->n_changed_vms = 0;
         for (uint32_t i = 0; i < snapshot->n_vcpus; i++)
                 vcpu_annotate(rounds, i, now);
         helpers_annotate(rounds, rounds_hotplug_is_recent(rounds, now, HOTPLUG_S));
@@ -218,8 +230,10 @@ void rounds_settle_quarrels(Rounds *rounds) {
                         ThreadRef ref;
                         vcpu_thread_ref(snapshot, i, &ref);
                         ThreadState *entry = state_find(rounds->state, &ref);
-                        if (entry)
+                        if (entry) {
                                 entry->drift = 0;
+                                entry->drift_counted = false;
+                        }
                 }
         }
 }

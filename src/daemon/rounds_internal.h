@@ -18,6 +18,10 @@ SetId rounds_set_to_snapshot(Rounds *rounds, SetId id);
 SetId rounds_set_to_state(Rounds *rounds, SetId id);
 bool set_is(const CpuSet *a, const CpuSet *b);
 
+/* Whether the thread has that mask still; true also of one that has ended, which a write
+ * finds out. False where that can not be known. */
+bool rounds_mask_holds(const Rounds *rounds, const ThreadRef *thread, const CpuSet *known);
+
 /* Drops an entry that holds nothing any more; whether it did. */
 bool entry_let_go(State *state, ThreadState *entry);
 
@@ -28,4 +32,6 @@ void rounds_settle_quarrels(Rounds *rounds);
 
 /* Names what will be written in the state, and saves that. 0 or -errno: nothing is named. */
 int rounds_prepare(Rounds *rounds, const Move *moves, uint32_t n);
+/* Takes the names back: nothing of it is written. */
+void rounds_unname_writes(Rounds *rounds);
 int rounds_claim(Rounds *rounds, uint32_t vm);

@@ -84,7 +84,7 @@ int rounds_claim(Rounds *rounds, uint32_t vm) {
 }
 
 /* Takes back what rounds_name_writes() said, when nothing will be written. */
-static void rounds_unname_writes(Rounds *rounds) {
+void rounds_unname_writes(Rounds *rounds) {
         State *state = rounds->state;
 
         for (unsigned i = state->n_threads; i-- > 0;) {
@@ -130,6 +130,7 @@ static void write_note(Rounds *rounds, const Move *move, ThreadState *entry, con
         rounds->counters.mask_union_changes += snapshot_union_changes(rounds->snapshot, move->vcpu, mask);
         vcpu->mask = pool_intern(&rounds->snapshot->pool, mask);
         entry->written = state_intern(rounds->state, mask);
+        entry->drift_counted = false;
         entry->range_then = rounds_set_to_state(rounds, vcpu->range);
         entry->intended = SET_NONE;
         entry->intended_home = -1;
@@ -210,6 +211,7 @@ static void rounds_apply_move(Rounds *rounds, const Move *move) {
                 move_failed(rounds, move, entry, &mask);
                 break;
         case WRITE_REFUSED:
+                entry->drift_counted = false; /* written, and written over at once? */
                 move_failed(rounds, move, entry, &mask);
                 rounds->retry_soon = true;
                 break;

@@ -176,8 +176,9 @@ static void server_refresh_list(Server *server) {
                         server->refresh_wait_ns *= 2;
                 server->refreshed_ns = now;
                 server_poke(server, true);
-        } else if (count != before)
-                wake_in_ms(server, server->retry, RETRY_MS);
+        } else
+                wake_in_ms(server, server->retry,
+                           (unsigned)((server->refresh_wait_ns - (now - server->refreshed_ns)) / MS_NS + 1));
 }
 
 bool server_choose_backend(Server *server) {
@@ -225,6 +226,16 @@ static void server_sync_dynamic(Server *server) {
         }
 }
 
+/* Somebody wrote a mask of the VM's: it may have been libvirt, for an operator of
+ * whose wish no event told (yet). What else it says of the VM is asked for once;
+ * who goes on to write is a quarrel, and no reason to go on asking. */
+static void server_ask_about_changed(Server *server) {
+        const Rounds *rounds = server->rounds;
+
+        for (unsigned i = 0; i < rounds->n_changed_vms; i++)
+                link_doubt(server->link, rounds->snapshot->vm[rounds->changed_vm[i]].uuid);
+}
+
 static void server_start_round(Server *server);
 
 static void server_round_done(Server *server) {
@@ -235,6 +246,7 @@ static void server_round_done(Server *server) {
         server_answer_waiters(server);
         server_retry_if_asked(server);
         server_refresh_list(server);
+        server_ask_about_changed(server);
         if (server->facts_fresh)
                 server_start_round(server);
         else if (server->n_waiters > 0)
@@ -308,6 +320,8 @@ static void server_start_round(Server *server) {
                 server_write_metrics(server);
                 server_fail_waiters(server, true, rounds->trouble);
                 server->full_asked = true; /* whatever this one was to look at */
+                rounds->retry_soon = true;
+                server_retry_if_asked(server);
                 return;
         }
         if (r > 0 && reassign) {

@@ -37,6 +37,7 @@ typedef struct ThreadState {
         SetId preferred_before; /* that set before us; SET_NONE: empty */
         int16_t prefers;    /* not saved, while way is set: the one CPU that it prefers; -1: none, -2: others */
         uint8_t drift;      /* not saved */
+        bool drift_counted; /* not saved: the change that is seen is in drift; we have written nothing since */
         int64_t drift_at_ns; /* not saved */
         bool seen;          /* not saved: the round under way has met the thread */
 } ThreadState;

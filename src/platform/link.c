@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <systemd/sd-id128.h>
 #include <time.h>
 
 #include "platform/link_private.h"
@@ -56,6 +57,22 @@ void link_set_state(Link *link, LinkState state, const char *error) {
         status->state = state;
         snprintf(status->error, sizeof(status->error), "%s", error);
         link_notify(link);
+}
+
+static bool marks_have(const LinkMarks *marks, const unsigned char *uuid) {
+        for (unsigned i = 0; i < marks->n; i++)
+                if (memcmp(marks->uuid[i], uuid, VIR_UUID_BUFLEN) == 0)
+                        return true;
+        return false;
+}
+
+void link_mark(Link *link, const unsigned char *uuid) {
+        LinkMarks *marks = link->marks;
+
+        if (!uuid || (marks->n == VMS_MAX && !marks_have(marks, uuid)))
+                marks->all = true;
+        else if (!marks->all && !marks_have(marks, uuid))
+                memcpy(marks->uuid[marks->n++], uuid, VIR_UUID_BUFLEN);
 }
 
 static Link *link_free(Link *link) {
@@ -216,15 +233,31 @@ int link_new(const char *uri, int notify_fd, Link **ret) {
         return 0;
 }
 
+/* With the lock held. */
+static void wake_caller(Link *link) {
+        if (link->status.asked_at_ns == 0)
+                link->status.asked_at_ns = link_now_ns();
+        pthread_cond_signal(&link->wake);
+}
+
 void link_request(Link *link, bool full) {
         pthread_mutex_lock(&link->lock);
         if (full)
                 link->work.full = true;
         else
                 link->work.quick = true;
-        if (link->status.asked_at_ns == 0)
-                link->status.asked_at_ns = link_now_ns();
-        pthread_cond_signal(&link->wake);
+        wake_caller(link);
+        pthread_mutex_unlock(&link->lock);
+}
+
+void link_doubt(Link *link, const char *uuid) {
+        sd_id128_t id;
+        bool named = sd_id128_from_string(uuid, &id) >= 0;
+
+        pthread_mutex_lock(&link->lock);
+        link_mark(link, named ? id.bytes : NULL);
+        link->work.quick = true;
+        wake_caller(link);
         pthread_mutex_unlock(&link->lock);
 }
 

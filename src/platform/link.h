@@ -45,6 +45,10 @@ int link_new(const char *uri, int notify_fd, Link **ret);
  */
 void link_request(Link *link, bool full);
 
+/* As if an event had named the VM, but without a hurry: it is read anew for the
+ * next list, which is asked for. Never blocks. */
+void link_doubt(Link *link, const char *uuid);
+
 /* Whether an event since the last call asks for a look. Never blocks. */
 bool link_poked(Link *link);
 

@@ -176,7 +176,8 @@ static int list_domains(Caller *caller, char why[LINK_WHY_SIZE]) {
  * what it said: the VM is to be looked at. */
 static int read_entry(Caller *caller, CacheEntry *entry, bool named, char why[LINK_WHY_SIZE]) {
         VmFact *fact;
-        int r = domain_read(entry->domain, entry->fact, &fact, why);
+        /* Libvirt started anew may have given its number to another run. */
+        int r = domain_read(entry->domain, entry->stale ? NULL : entry->fact, &fact, why);
 
         if (r < 0)
                 return r;

@@ -18,31 +18,12 @@
 
 #include "platform/link_private.h"
 
-static bool marks_have(const LinkMarks *marks, const unsigned char *uuid) {
-        for (unsigned i = 0; i < marks->n; i++)
-                if (memcmp(marks->uuid[i], uuid, VIR_UUID_BUFLEN) == 0)
-                        return true;
-        return false;
-}
-
-static void marks_add(LinkMarks *marks, const unsigned char *uuid) {
-        if (marks->all || marks_have(marks, uuid))
-                return;
-        if (marks->n == VMS_MAX)
-                marks->all = true;
-        else
-                memcpy(marks->uuid[marks->n++], uuid, VIR_UUID_BUFLEN);
-}
-
 static void note_event(Link *link, virDomainPtr domain) {
         unsigned char uuid[VIR_UUID_BUFLEN];
         bool named = virDomainGetUUID(domain, uuid) == 0;
 
         pthread_mutex_lock(&link->lock);
-        if (named)
-                marks_add(link->marks, uuid);
-        else
-                link->marks->all = true;
+        link_mark(link, named ? uuid : NULL);
         link->work.event = link->poked = true;
         if (link->status.asked_at_ns == 0)
                 link->status.asked_at_ns = link_now_ns();

@@ -121,11 +121,23 @@ static void observe_vm(const ModelVm *model_vm, Snapshot *ret) {
         ret->n_vms++;
 }
 
+static ModelThread *find_thread(ModelThread *thread, unsigned n, int tid) {
+        for (unsigned i = 0; i < n; i++)
+                if (thread[i].alive && thread[i].tid == tid)
+                        return &thread[i];
+        return NULL;
+}
+
 static void meddle(ModelHost *model) {
-        for (unsigned v = 0; v < model->n_vms; v++)
-                for (unsigned i = 0; i < model->vm[v].n_vcpus; i++)
-                        if (model->vm[v].thread[i].tid == model->meddle_tid)
-                                model->vm[v].thread[i].mask = model->meddle_mask;
+        for (unsigned v = 0; v < model->n_vms; v++) {
+                ModelVm *vm = &model->vm[v];
+                ModelThread *thread = find_thread(vm->thread, vm->n_vcpus, model->meddle_tid);
+
+                if (!thread)
+                        thread = find_thread(vm->helper, vm->n_helpers, model->meddle_tid);
+                if (thread)
+                        thread->mask = model->meddle_mask;
+        }
         model->meddle_tid = 0;
 }
 
@@ -145,13 +157,6 @@ static int model_observe(void *self, const FactList *facts, const Topology *topo
         if (model->meddle_tid)
                 meddle(model);
         return 0;
-}
-
-static ModelThread *find_thread(ModelThread *thread, unsigned n, int tid) {
-        for (unsigned i = 0; i < n; i++)
-                if (thread[i].alive && thread[i].tid == tid)
-                        return &thread[i];
-        return NULL;
 }
 
 static ModelThread *model_find(ModelHost *model, const ThreadRef *ref) {

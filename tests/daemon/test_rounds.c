@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,73 @@ static void test_mask_changed_since_the_look(void **state) {
         assert_true(place->rounds->retry_soon);
         assert_int_equal(round_run(place), 0); /* somebody else's mask is left alone */
         assert_true(cpuset_equal(&vm->thread[0].mask, &theirs));
+}
+
+static int no_descriptors(void *self, const ThreadRef *thread, CpuSet *ret) {
+        (void)self;
+        (void)thread;
+        (void)ret;
+        return -EMFILE;
+}
+
+/* A mask that can not be read again is not known to hold. */
+static void test_mask_not_to_be_read_again(void **state) {
+        RoundRequest request = {.act = true, .only_events = true};
+        Place *place = *state;
+        HostOps ops = *place->rounds->host.ops;
+        const HostOps *before = place->rounds->host.ops;
+
+        round_run(place);
+        model_start(&place->host, "a", 1, 0, 15);
+        ops.read_mask = no_descriptors;
+        place->rounds->host.ops = &ops;
+        place->host.now_ns += SECOND_NS;
+        assert_int_equal(rounds_begin(place->rounds, NULL, &request), 0);
+        place->rounds->host.ops = before;
+        assert_int_equal(place->rounds->plan->n_moves, 0);
+        assert_true(place->rounds->retry_soon);
+        assert_int_equal(round_run(place), 1);
+}
+
+/* What a dropped round had named as its own to write, it has not: also no helper is claimed. */
+static void test_dropped_round_claims_nothing(void **state) {
+        RoundRequest request = {.act = true, .only_events = true};
+        Place *place = *state;
+        CpuSet theirs = {};
+
+        place->settings.policy.helpers = HELPERS_CLUSTER;
+        cpuset_add_range(&theirs, 8, 9);
+        round_run(place);
+        ModelVm *vm = model_start(&place->host, "a", 2, 0, 15);
+        ModelThread *emulator = model_helper(vm);
+        emulator->cpuset = emulator->mask = place->host.online;
+        place->host.meddle_tid = emulator->tid;
+        place->host.meddle_mask = theirs;
+        place->host.now_ns += SECOND_NS;
+        assert_int_equal(rounds_begin(place->rounds, NULL, &request), 0);
+        assert_true(place->rounds->retry_soon);
+        assert_int_equal(place->state->n_threads, 0);
+        round_run(place);
+        assert_true(cpuset_equal(&emulator->mask, &theirs));
+}
+
+/* A change that could not be repaired at once is one change, and no quarrel. */
+static void test_change_counts_once(void **state) {
+        Place *place = *state;
+        ModelVm *vm = model_start(&place->host, "a", 1, 0, 15);
+        const char *path = place->rounds->state_path;
+
+        round_run(place);
+        cpuset_add_range(&vm->thread[0].mask, 0, 15);
+        place->rounds->state_path = "/nonexistent/state";
+        for (int i = 0; i < 3; i++)
+                assert_true(begin(place, true, NULL) < 0);
+        place->rounds->state_path = path;
+        assert_int_equal(round_run(place), 1);
+        assert_int_equal(cpuset_count(&vm->thread[0].mask), 1);
+        cpuset_add_range(&vm->thread[0].mask, 0, 15);
+        round_run(place);
+        assert_int_equal(verdict_of(place, "a")->kind, VERDICT_CONTESTED); /* two are */
 }
 
 static void test_observe_writes_nothing(void **state) {
@@ -717,6 +785,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_places),
                 TEST(test_mask_changed_since_the_look),
+                TEST(test_mask_not_to_be_read_again),
+                TEST(test_dropped_round_claims_nothing),
+                TEST(test_change_counts_once),
                 TEST(test_observe_writes_nothing),
                 TEST(test_crash_adopts_with_zero_writes),
                 TEST(test_stop_restores_and_start_returns),

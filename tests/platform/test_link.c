@@ -383,6 +383,28 @@ static void test_full_finds_pins(void **state) {
         bench_end(&bench);
 }
 
+/* Nor does it where one VM is asked for: as when somebody has changed its masks. */
+static void test_doubt_finds_pins(void **state) {
+        Bench bench = bench_on_default();
+        virDomainPtr domain = domain_start(&bench, "pins", 2, "");
+        unsigned char map[2] = {1 << 3, 0};
+        FactList *list = wait_list(&bench, has_vm, "pins");
+        char uuid[VM_UUID_SIZE];
+
+        (void)state;
+        snprintf(uuid, sizeof(uuid), "%s", list_find(list, "pins")->uuid);
+        fact_list_free(list);
+        assert_int_equal(virDomainPinVcpu(domain, 1, map, sizeof(map)), 0);
+        request(&bench, false);
+        list = wait_any(&bench);
+        assert_false(is_pinned(list, "pins"));
+        fact_list_free(list);
+        link_doubt(bench.link, uuid);
+        fact_list_free(wait_list(&bench, is_pinned, "pins"));
+        domain_stop(domain);
+        bench_end(&bench);
+}
+
 static bool has_five(const FactList *list, const void *name) {
         const VmFact *vm = list_find(list, name);
 
@@ -581,6 +603,7 @@ int main(void) {
                 cmocka_unit_test(test_only_events),
                 cmocka_unit_test(test_restart),
                 cmocka_unit_test(test_full_finds_pins),
+                cmocka_unit_test(test_doubt_finds_pins),
                 cmocka_unit_test(test_request_finds_vcpus),
                 cmocka_unit_test(test_storm),
                 cmocka_unit_test(test_burst),

@@ -186,8 +186,8 @@ class Libvirtd:
         self.process = None
         self.vms = []
 
-    def start(self):
-        for path, text in (("/etc/libvirt/qemu.conf", _QEMU_CONF), ("/etc/libvirt/libvirtd.conf", _LIBVIRTD_CONF)):
+    def start(self, qemu_conf=""):
+        for path, text in (("/etc/libvirt/qemu.conf", _QEMU_CONF + qemu_conf), ("/etc/libvirt/libvirtd.conf", _LIBVIRTD_CONF)):
             with open(path, "w", encoding="utf-8") as f:
                 f.write(text)
         program = shutil.which("libvirtd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
