@@ -8,7 +8,8 @@
  * programs only here, since systemd itself has to run this one.
  *
  * A denied call fails with EPERM, a socket with EAFNOSUPPORT, which libraries
- * take for a machine without a network. Debugging is left alone: that is guarded
+ * take for a machine without a network, and clone3(), whose flags a filter can
+ * not see, with ENOSYS, upon which the C library uses clone(). Debugging is left alone: that is guarded
  * by other rights, and the sanitizers need it.
  */
 
@@ -19,6 +20,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
@@ -28,46 +30,62 @@
 
 enum { X32_BIT = 0x40000000, N_DENIED_MAX = 64 };
 
+/* All that clone() knows; time namespaces are for unshare() and clone3() alone. */
+enum {
+        CLONE_NEW_ANY = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+                        CLONE_NEWPID | CLONE_NEWNET,
+};
+
+#define CALL(name) SYS_##name
 static const uint16_t denied[] = {
-        SYS_execve,
-        SYS_execveat,
-        SYS_sched_setscheduler,
-        SYS_sched_setparam,
-        SYS_sched_setattr,
-        SYS_setpriority,
-        SYS_ioprio_set,
-        SYS_process_vm_readv,
-        SYS_process_vm_writev,
-        SYS_move_pages,
-        SYS_migrate_pages,
-        SYS_kcmp,
-        SYS_io_uring_setup, /* it opens sockets without a call that could be judged */
-        SYS_bpf,
-        SYS_perf_event_open,
-        SYS_userfaultfd,
-        SYS_open_by_handle_at,
-        SYS_unshare,
-        SYS_setns,
-        SYS_mount,
-        SYS_umount2,
-        SYS_pivot_root,
-        SYS_chroot,
-        SYS_init_module,
-        SYS_finit_module,
-        SYS_delete_module,
-        SYS_kexec_load,
-        SYS_reboot,
-        SYS_settimeofday,
-        SYS_clock_settime,
-        SYS_adjtimex,
-        SYS_clock_adjtime,
-        SYS_add_key,
-        SYS_request_key,
-        SYS_keyctl,
-        SYS_mknodat,
-        SYS_swapon,
-        SYS_swapoff,
-        SYS_acct,
+        CALL(execve),
+        CALL(execveat),
+        CALL(sched_setscheduler),
+        CALL(sched_setparam),
+        CALL(sched_setattr),
+        CALL(setpriority),
+        CALL(ioprio_set),
+        CALL(process_vm_readv),
+        CALL(process_vm_writev),
+        CALL(move_pages),
+        CALL(migrate_pages),
+        CALL(kcmp),
+        CALL(io_uring_setup), /* it opens sockets without a call that could be judged */
+        CALL(bpf),
+        CALL(perf_event_open),
+        CALL(userfaultfd),
+        CALL(open_by_handle_at),
+        CALL(unshare),
+        CALL(setns),
+        CALL(mount),
+        CALL(umount2),
+        CALL(open_tree),
+        CALL(move_mount),
+        CALL(fsopen),
+        CALL(fsconfig),
+        CALL(fsmount),
+        CALL(fspick),
+        CALL(mount_setattr),
+        CALL(pivot_root),
+        CALL(chroot),
+        CALL(init_module),
+        CALL(finit_module),
+        CALL(delete_module),
+        CALL(kexec_load),
+        CALL(kexec_file_load),
+        CALL(reboot),
+        CALL(settimeofday),
+        CALL(clock_settime),
+        CALL(adjtimex),
+        CALL(clock_adjtime),
+        CALL(add_key),
+        CALL(request_key),
+        CALL(keyctl),
+        CALL(mknodat),
+        CALL(swapon),
+        CALL(swapoff),
+        CALL(acct),
+        OLD_CALLS /* those that only some kinds of machine have */
 };
 
 #define N_DENIED (sizeof(denied) / sizeof(*denied))
@@ -75,6 +93,7 @@ static_assert(N_DENIED <= N_DENIED_MAX, "a jump is at most 255 long");
 
 static const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 static const struct sock_filter deny = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+static const struct sock_filter no_call = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
 static const struct sock_filter no_family = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
 
 static struct sock_filter load(size_t offset) {
@@ -100,9 +119,16 @@ static unsigned filter_build(struct sock_filter *ret) {
                 ret[n++] = if_equal(denied[i], 0, 1);
                 ret[n++] = deny;
         }
+        ret[n++] = if_equal(SYS_clone3, 0, 1);
+        ret[n++] = no_call;
+        ret[n++] = if_equal(SYS_clone, 0, 4);
+        ret[n++] = load(offsetof(struct seccomp_data, args[0]));
+        ret[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_NEW_ANY, 0, 1);
+        ret[n++] = deny;
+        ret[n++] = allow;
         ret[n++] = if_equal(SYS_socket, 1, 0);
         ret[n++] = allow;
-        /* The family is an int: the kernel looks at the low half only, which comes first here. */
+        /* Flags and family are ints: the kernel looks at the low half only, which comes first here. */
         ret[n++] = load(offsetof(struct seccomp_data, args[0]));
         ret[n++] = if_equal(AF_UNIX, 0, 1);
         ret[n++] = allow;
@@ -111,7 +137,7 @@ static unsigned filter_build(struct sock_filter *ret) {
 }
 
 int confine(void) {
-        struct sock_filter filter[2 * N_DENIED + 16];
+        struct sock_filter filter[2 * N_DENIED + 24];
         struct sock_fprog program = {.filter = filter};
 
         program.len = (unsigned short)filter_build(filter);
