@@ -419,6 +419,7 @@ def own_verbs_as_json():
 
 
 OWN_COLOURS = re.compile("\033\\[[0-9]{0,2}m")  # no name of the scene has such
+OWN_SCREEN = re.compile("\033\\[\\?(1049|25|7)[hl]|\033\\[H\033\\[2J")  # nor these
 N_NAMES = 23  # of the scene
 
 
@@ -430,7 +431,8 @@ def names_that_would_do_harm():
         check(any("\n" in vm["name"] for vm in vms) and any("\033" in vm["name"] for vm in vms), "tame names")
         equal({len(vm["name"]) for vm in vms if vm["name"].startswith("xx")}, {255}, "the longest name")
         questions = [["status"], ["list"], ["map"], ["metrics"], ["reassign", "all"], ["reassign", "all", "--dry-run"],
-                     ["plan"], ["query", "affinity", "-s", "all"]]
+                     ["plan"], ["query", "affinity", "-s", "all"], ["events"], ["events", "-n", "3"], ["check"], ["get"],
+                     ["top"], ["measure", "1"], ["report", "-o", "-"]]
         for vm in vms:
             questions += [["show", vm["uuid"]], ["explain", vm["uuid"]], ["query", "affinity", "-s", vm["uuid"]]]
         for words in questions:
@@ -438,17 +440,51 @@ def names_that_would_do_harm():
 
 
 def shown_harmlessly(fake, words):
-    asks_json = words[0] == "query"
+    """In two locales, as text and, where there is such a form, as JSON; and on a terminal."""
+    forms = [[]] if words[0] in ("query", "report") else [[], ["--json"]]
+    codes = (0, 1) if words[0] == "check" else (0, 3)
     for more in ({}, {"LC_ALL": "C"}):
-        for answer in (fake.says(*words, **more), fake.says(*words, *([] if asks_json else ["--json"]), **more)):
-            check(answer[0] in (0, 3) and harmless(answer[1]) and harmless(answer[2]), "%s: %r" % (words, answer))
-    if answer[1] != NO_INFORMATION:
+        for form in forms:
+            answer = fake.says(*words, *form, VAS_ROOT="/nonexistent", **more)
+            check(answer[0] in codes and harmless(answer[1]) and harmless(answer[2]), "%s: %r" % (words, answer))
+    if answer[1] != NO_INFORMATION and words[0] != "report":
         json.loads(answer[1])
-    if words[0] in ("show", "explain", "query") and words[-1][-1] not in "012":
-        return  # terminals are slow, and a few of these are like all
-    code, out, err = run_on_terminal(*words, socket=fake.socket)
+    if words[0] == "top" or words[0] in ("show", "explain", "query") and words[-1][-1] not in "012":
+        return  # top does not end there; terminals are slow, and a few of these are like all
+    code, out, err = run_on_terminal(*words, socket=fake.socket, VAS_ROOT="/nonexistent")
     out = OWN_COLOURS.sub("", out)
-    check(code in (0, 3) and harmless(out) and harmless(err), "%s on a terminal: %r" % (words, out))
+    check(code in codes and harmless(out) and harmless(err), "%s on a terminal: %r" % (words, out))
+
+
+@case
+def names_in_what_does_not_end_or_goes_to_a_file():
+    """The screens of top, events that are followed, a capture, and a measurement beside an earlier one."""
+    with Fake("names") as fake, tempfile.TemporaryDirectory() as directory:
+        plain = {vm["name"] for vm in json.loads(fake.says("list", "--json")[1])
+                 if vm["name"].isascii() and vm["name"].isprintable()}
+        live = Live(fake, "top", "-d", "3600", rows=60)
+        live.read_until(lambda text: text.count("PLACED") > N_NAMES - 2, "the first screen")  # of a name's, too
+        live.key(b"q")
+        equal(live.ended(), 0, "q")
+        drawn = OWN_COLOURS.sub("", OWN_SCREEN.sub("", live.text)).replace("\r\n", "\n")
+        check(harmless(drawn), "top: %r" % drawn)
+        for more in ([], ["--json"]):
+            follower = Follower(fake, "-n", "1000", *more)
+            lines = follower.lines(N_NAMES)
+            check(all(harmless(line) for line in lines), "events -f: %r" % lines)
+            follower.process.kill()
+            follower.end()
+        path = os.path.join(directory, "capture")
+        equal(fake.says("capture", path)[::2], (0, ""), "capture")
+        with open(path, encoding="ascii") as f:
+            text = f.read()
+        check(harmless(text), "the capture: %r" % text)
+        captured = [vm["name"] for vm in json.loads(text)["snapshot"]["vms"]]
+        check(len(captured) == N_NAMES and plain <= set(captured), "names in the capture: %r" % captured)
+        before = os.path.join(directory, "before")
+        with open(before, "w", encoding="utf-8") as f:
+            f.write(fake.says("measure", "1", "--json", VAS_ROOT="/nonexistent")[1])
+        shown_harmlessly(fake, ["measure", "1", "--before", before])
 
 
 @case
