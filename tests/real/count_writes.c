@@ -6,7 +6,6 @@
  * the thread, and when the call had returned (CLOCK_REALTIME, nanoseconds).
  * VAS_WRITE_DELAY_MS: each call then takes so much longer, as the kernel does
  * for threads that are running on busy CPUs.
- * VAS_DROP_EVENTS: none of libvirt's events reaches it.
  */
 
 #include <dlfcn.h>
@@ -38,22 +37,4 @@ int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *mask)
                 usleep((useconds_t)atoi(delay) * 1000);
         errno = error;
         return result;
-}
-
-typedef void (*Callback)(void *, void *, void *);
-
-static void drop(void *connection, void *domain, void *data)
-{
-        (void)connection;
-        (void)domain;
-        (void)data;
-}
-
-int virConnectDomainEventRegisterAny(void *connection, void *domain, int event, Callback callback, void *data,
-                                     void (*release)(void *))
-{
-        int (*real)(void *, void *, int, Callback, void *, void (*)(void *));
-        *(void **)&real = dlsym(RTLD_NEXT, "virConnectDomainEventRegisterAny");
-
-        return real(connection, domain, event, getenv("VAS_DROP_EVENTS") != NULL ? drop : callback, data, release);
 }

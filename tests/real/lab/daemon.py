@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -16,6 +17,8 @@ RUNTIME = "/run/vas"
 CONF = "/etc/vas/vas-daemon.conf"
 LOG = LAB + "/vas-daemon.log"
 WRITES = LAB + "/writes"
+EVENTS = LAB + "/events"
+CLOCK = LAB + "/clock"
 
 # Rounds by the second, so that a resync need not be waited for.
 SETTINGS = {"daemon": {"mode": "act"}, "defrag": {"interval": "1s"}}
@@ -52,9 +55,10 @@ class Daemon:
         self.ctl = self._install(build, "src/ctl/vasctl")
         self.sim = self._install(build, "src/sim/vas-sim")
         self.counter = self._install(build, "tests/real/count_writes.so")
+        self.dropper = self._install(build, "tests/real/drop_events.so")
+        self.clock = self._install(build, "tests/real/shift_clock.so")
         self.process = None
-        self.write_delay_ms = 0
-        self.drop_events = False
+        self.preloaded = {"LD_PRELOAD": self.counter}  # and what they are told
 
     @staticmethod
     def _install(build, path):
@@ -67,12 +71,19 @@ class Daemon:
             shutil.copy(source, bin_dir)
         return os.path.join(bin_dir, os.path.basename(path))
 
-    def start(self, *options, settings=None, before=(), wait=True, write_delay_ms=0, drop_events=False):
+    def start(self, *options, settings=None, before=(), wait=True, write_delay_ms=0, drop_events=None, own_clock=False):
         """Starts it and waits for its first round. before: a command that runs
         it, such as setpriv and its options. write_delay_ms: by so much each of
-        its writes is slower. drop_events: it hears none of libvirt's."""
-        self.write_delay_ms = write_delay_ms
-        self.drop_events = drop_events
+        its writes is slower. drop_events: "all", it hears none of libvirt's; a
+        number, half of them are lost and some come twice, and it says which.
+        own_clock: its wall clock is what set_clock() says."""
+        self.preloaded = {"VAS_WRITE_DELAY_MS": str(write_delay_ms), "LD_PRELOAD": self.counter}
+        if drop_events is not None:
+            self.preloaded["VAS_DROP_EVENTS"] = str(drop_events)
+            self.preloaded["LD_PRELOAD"] += ":" + self.dropper
+        if own_clock:
+            self.set_clock(0)
+            self.preloaded["LD_PRELOAD"] += ":" + self.clock
         self.configure(settings)
         self.process = self._spawn(list(before) + [self.program, "start", "server", *options])
         if wait:
@@ -85,8 +96,9 @@ class Daemon:
         for section, values in (settings or {}).items():
             merged.setdefault(section, {}).update(values)
         write_settings(merged)
-        with open(WRITES, "w", encoding="ascii"):
-            os.chmod(WRITES, 0o666)
+        for path in (WRITES, EVENTS):
+            with open(path, "w", encoding="ascii"):
+                os.chmod(path, 0o666)
 
     def run(self, *args, before=(), timeout=20):
         """Runs vas-daemon to its end, as --oneshot and the like do."""
@@ -95,10 +107,8 @@ class Daemon:
         return Answer(done, 0)
 
     def _environment(self):
-        drop = {"VAS_DROP_EVENTS": "1"} if self.drop_events else {}
-        return dict(os.environ, LD_PRELOAD=self.counter, VAS_COUNT_WRITES=WRITES,
-                    VAS_WRITE_DELAY_MS=str(self.write_delay_ms),
-                    ASAN_OPTIONS="verify_asan_link_order=0", **drop)
+        return dict(os.environ, VAS_COUNT_WRITES=WRITES, VAS_EVENTS_NOTE=EVENTS, VAS_CLOCK_SHIFT=CLOCK,
+                    ASAN_OPTIONS="verify_asan_link_order=0", **self.preloaded)
 
     def _spawn(self, command):
         with open(LOG, "ab") as log:
@@ -128,6 +138,20 @@ class Daemon:
         """(thread, seconds since the epoch) of each call."""
         with open(WRITES, encoding="ascii") as f:
             return [(int(tid), int(ns) / 1e9) for tid, ns in map(str.split, f)]
+
+    @staticmethod
+    def delivered():
+        """Of each event that libvirt had for it: (how often it was delivered, libvirt's number of its kind, and of
+        what happened in a VM's life); with drop_events."""
+        with open(EVENTS, encoding="ascii") as f:
+            return [tuple(map(int, line.split())) for line in f]
+
+    @staticmethod
+    def set_clock(seconds_ahead):
+        """The wall clock of a daemon that has one of its own jumps to where it is so far ahead of the machine's."""
+        fd = os.open(CLOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.pwrite(fd, struct.pack("=q", seconds_ahead), 0)  # in place: it has the file mapped
+        os.close(fd)
 
     def log(self):
         with open(LOG, encoding="utf-8", errors="replace") as f:
@@ -178,6 +202,6 @@ class Daemon:
             self.process.wait()
             self.process = None
         shutil.rmtree(RUNTIME, ignore_errors=True)
-        for path in (LOG, WRITES):
+        for path in (LOG, WRITES, EVENTS, CLOCK):
             if os.path.exists(path):
                 os.unlink(path)

@@ -110,12 +110,17 @@ class Vm:
         return ("<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
                 "<source file='%s'/><target dev='hda' bus='ide'/></disk>" % path)
 
-    def start(self, paused=True):
-        """Starts it, by default with its CPUs stopped: it costs nothing then."""
+    def define(self):
+        """Tells libvirt of it, and no more."""
         path = "%s/%s.xml" % (LAB, self.short)
         with open(path, "w", encoding="utf-8") as f:
             f.write(self._xml)
         self.libvirtd.virsh("define", path)
+        return self
+
+    def start(self, paused=True):
+        """Starts it, by default with its CPUs stopped: it costs nothing then."""
+        self.define()
         self.libvirtd.virsh("start", self.name, *(["--paused"] if paused else []))
         return self
 
