@@ -275,7 +275,10 @@ static double round_ms(LoadHost *host, Rounds *rounds) {
                 die(rounds->trouble);
         while (!rounds_apply_some(rounds, 0))
                 ;
-        return cpu_ms() - before;
+        double took = cpu_ms() - before;
+        if (owned_twice(rounds) > 0)
+                die("a CPU has two owners");
+        return took;
 }
 
 static void measure(const Load *load, LoadHost *host, Rounds *rounds) {
@@ -304,8 +307,6 @@ static void measure(const Load *load, LoadHost *host, Rounds *rounds) {
                sorted[EVENTS - 1], (double)(host->writes - writes) / EVENTS, sum / EVENTS,
                worst_second(ms, EVENTS));
         fflush(stdout);
-        if (load->sched == SCHED_STATIC && owned_twice(rounds) > 0)
-                die("a CPU has two owners");
 }
 
 static void run(const Load *load, const char *path) {
