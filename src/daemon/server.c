@@ -535,7 +535,9 @@ static int server_add_sources(Server *server) {
 static int server_start(Server *server) {
         int r = runtime_paths_init(&server->paths, server->settings->runtime_dir);
 
-        if (r == 0)
+        if (r < 0)
+                log_error("can not start: %s", strerror(-r));
+        else
                 r = server_take_lock(server);
         if (r < 0)
                 return r;
