@@ -56,8 +56,9 @@ void server_poke(Server *server, bool full) {
                 link_request(server->link, full);
 }
 
-bool server_wait(Server *server, ControlCall *call, const char *reassign, bool dry_run) {
+bool server_wait(Server *server, ControlCall *call, const char *did, const char *reassign, bool dry_run) {
         Waiter waiter = {.call = call,
+                         .did = did,
                          .dry_run = dry_run,
                          .asked_ns = server_now(server),
                          .until_ns = server_now(server) + WAITER_TIMEOUT_S * SECOND_NS};
@@ -83,7 +84,7 @@ static void server_fail_waiters(Server *server, bool all, const char *reason) {
 
         for (unsigned i = server->n_waiters; i-- > 0;)
                 if (all || now >= server->waiter[i].until_ns) {
-                        verbs_error(server->waiter[i].call, "Failed", reason);
+                        verbs_no_round(server->waiter[i].call, server->waiter[i].did, reason);
                         server_drop_waiter(server, i);
                 }
 }

@@ -39,6 +39,7 @@ enum {
 /* A call that is answered after a round. */
 typedef struct Waiter {
         ControlCall *call;
+        const char *did;   /* what stays done if no round comes of it, such as "resumed"; NULL: nothing */
         char *reassign;    /* NULL: any round will do; else "all", a UUID or a name */
         bool dry_run;
         bool started;      /* its round is being applied */
@@ -92,8 +93,8 @@ int server_run(const Options *options, Settings *settings);
 
 /* Asks for a round soon. full: nothing is taken from a cache. */
 void server_poke(Server *server, bool full);
-/* Answers call after the next round; false when too many calls wait already. */
-bool server_wait(Server *server, ControlCall *call, const char *reassign, bool dry_run);
+/* Answers call after the next round; false when too many calls wait already. did: see Waiter. */
+bool server_wait(Server *server, ControlCall *call, const char *did, const char *reassign, bool dry_run);
 /* Whether rounds write. */
 bool server_acts(const Server *server);
 /* Leaves the writes under way undone; calls that wait for them are refused. */

@@ -27,6 +27,14 @@ void verbs_error(ControlCall *call, const char *name, const char *reason) {
         control_error(call, error, json_pack("{s:o}", "reason", view_text(reason)));
 }
 
+void verbs_no_round(ControlCall *call, const char *did, const char *reason) {
+        char text[1024];
+
+        snprintf(text, sizeof(text), "%s%s%s", did ? did : "",
+                 did ? ", but no round has come of it yet: " : "", reason);
+        verbs_error(call, "Failed", text);
+}
+
 void request_reply(const Request *request, json_t *parameters) {
         if (parameters)
                 control_reply(request->call, parameters);
@@ -397,9 +405,9 @@ static bool need_link(const Request *request) {
         return false;
 }
 
-static void wait_for_round(const Request *request, const char *reassign, bool dry_run) {
-        if (!server_wait(request->server, request->call, reassign, dry_run))
-                verbs_error(request->call, "Failed", "too many requests are waiting");
+static void wait_for_round(const Request *request, const char *did, const char *reassign, bool dry_run) {
+        if (!server_wait(request->server, request->call, did, reassign, dry_run))
+                verbs_no_round(request->call, did, "too many requests are waiting");
 }
 
 static void verb_reassign(const Request *request) {
@@ -415,7 +423,7 @@ static void verb_reassign(const Request *request) {
                 return;
         }
         if (need_link(request))
-                wait_for_round(request, scope, dry_run);
+                wait_for_round(request, NULL, scope, dry_run);
 }
 
 void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, const char *missing) {
@@ -455,7 +463,7 @@ static void set_key(const Request *request, SettingKey key, const char *value, b
         }
         link_status(request->server->link, &status);
         if (status.state == LINK_UP)
-                wait_for_round(request, NULL, false);
+                wait_for_round(request, setting_needs_start(key) ? "it is kept" : "it is in force", NULL, false);
         else
                 control_reply(request->call, NULL);
 }
@@ -514,7 +522,7 @@ static void set_paused(const Request *request, bool paused) {
         LinkStatus status;
         link_status(server->link, &status);
         if (!paused && status.state == LINK_UP)
-                wait_for_round(request, NULL, false);
+                wait_for_round(request, "resumed", NULL, false);
         else
                 control_reply(request->call, NULL);
 }
@@ -536,7 +544,7 @@ void verbs_answer_recover(ControlCall *call, int r, unsigned restored, unsigned 
 
 static void verb_settle(const Request *request) {
         if (need_link(request))
-                wait_for_round(request, NULL, false);
+                wait_for_round(request, NULL, NULL, false);
 }
 
 static void verb_pause(const Request *request) {

@@ -15,5 +15,8 @@ void verbs_answer_reassign(Server *server, ControlCall *call, bool dry_run, cons
 /* Answers Recover; r: what saving the state ended with. */
 void verbs_answer_recover(ControlCall *call, int r, unsigned restored, unsigned failed);
 
+/* Answers a call whose round did not come, and says what was done before it, if anything was. */
+void verbs_no_round(ControlCall *call, const char *did, const char *reason);
+
 /* One error with a reason: name is "Failed", "Refused" or "NotPermitted". */
 void verbs_error(ControlCall *call, const char *name, const char *reason);

@@ -134,6 +134,22 @@ def bad_files(lab):
     clean()
 
 
+@case("a setting is said to be in force also when the round that was to follow failed")
+def no_round(lab):
+    clean()
+    lab.daemon.start()
+    vm = lab.vm("a", vcpus=1).start()
+    wait_until(vm.is_placed, SOON)
+    mine = str(vm.cpus()[0])
+    os.mkdir("/run/vas/state.json.new")  # where the state is written to
+    err = refused(lab, "skip-cpuset", mine)
+    for part in ("it is in force, but", "can not save /run/vas/state.json"):
+        check(part in err, "%r is not in %r", part, err)
+    equal(setting(lab, "skip-cpuset"), (mine, "run time"), "what was said to be in force")
+    os.rmdir("/run/vas/state.json.new")
+    wait_until(lambda: vm.is_placed() and vm.cpus() != [int(mine)], 3 * SOON, "the round that follows later")
+
+
 URI = "https://vsched.io/xmlns/vsched/1"
 
 
