@@ -11,7 +11,7 @@
 #   make demo-vhost      the same for the eye
 #   make soak      200 real VMs, churned for SOAK_MINUTES (30): what the daemon costs (root)
 #   make check-packages  the packages in a fresh system: a minute (root)
-#   make faults    each call of our own code that can fail does so, and a kill at each: half an hour (root)
+#   make faults    each call of our own code that can fail does so, and a kill at each: two hours (root)
 #   make analyze   clang-tidy and cppcheck: minutes
 #   make coverage  how much of the code the tests run: minutes (root)
 #   make sanitize  the tests under ASan, UBSan, TSan and valgrind: half an hour (root)
@@ -85,7 +85,8 @@ bench: all
 soak: all
 	@$(PYTHON) tests/real/soak.py --build $(BUILD)
 
-# Every call that can fail, fails once; killed before and after each.
+# Every call that can fail, fails once; killed before and after each. Of the real daemon:
+# of each place that calls something, the first call and three later ones.
 faults: all
 	@tools/run-tests $(BUILD) --suite faults
 	@FAULT_CALLS=$${FAULT_CALLS:-0} $(PYTHON) tests/real/test_faults.py --build $(BUILD)

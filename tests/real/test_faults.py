@@ -1,81 +1,372 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of the real daemon that fail, and kills, one in each of its lives. FAULT_CALLS: how many calls are tried, spread
-evenly over all that a life has (10; 0: every one)."""
+"""Calls of the real daemon that fail, and kills before and after one, one in each of its lives. In a life all is changed
+that can be while it runs. Of each place in the code that calls something, the first call is tried and some later ones.
+FAULT_CALLS: how many calls are tried, spread evenly over these (10; 0: all of them). FAULT_ONLY: calls of this function."""
 
+import configparser
 import os
+import re
 import signal
 import subprocess
 import time
 
-from lab import Skip, case, check, cpu_list, equal, main, patience, threads
-from lab.daemon import LOG
+from lab import Skip, Wrong, case, check, cpu_list, equal, main, patience, threads
+from lab.daemon import CONF, LOG
 from lab.sandbox import LAB
 
 NOTE = LAB + "/fault"
+KEPT = "/var/lib/vas/settings.conf"
 N_CALLS = int(os.environ.get("FAULT_CALLS", "10"))
+ONLY = os.environ.get("FAULT_ONLY")
+OF_A_PLACE = 4
+SOON = 3
+# What vasctl says when it does not know what became of a request.
+LOST = ("without an answer", "has not answered", "answer is broken", "is not running", "Connection re", "Broken pipe")
+
+
+def write_files():
+    """Settings as each life finds them."""
+    os.makedirs(os.path.dirname(KEPT), exist_ok=True)
+    with open(KEPT, "w", encoding="ascii") as f:
+        f.write("[defrag]\ncool-down = 70s\ncredits-per-event = 0.25\n")
+    write_conf("80", "4")
+
+
+def write_conf(thresh, layers):
+    with open(CONF, "w", encoding="ascii") as f:
+        f.write("[daemon]\nmode = act\n[defrag]\ninterval = 1s\nburst = 11\n"
+                "[dynamic]\nutil-thresh = %s\novercommit-layers = %s\n" % (thresh, layers))
+
+
+def kept_cool_down():
+    """The one value in the kept file that is changed; the other is to be there all the time."""
+    kept = configparser.ConfigParser(strict=False)
+    kept.read(KEPT)
+    check(sorted(kept.sections()) == ["defrag"] and sorted(kept["defrag"]) == ["cool-down", "credits-per-event"] and
+          kept["defrag"]["credits-per-event"] == "0.25", "%s is not whole: %r", KEPT, dict(kept))
+    return kept["defrag"]["cool-down"]
+
+
+class Ended(Exception):
+    """The daemon has."""
 
 
 class Life:
-    """One life of the daemon, in which call number at fails."""
+    """One life of the daemon, in which the call at=(place, number) fails; or before or after which it is killed. usual:
+    what a life says in which nothing fails, in its log and as warnings."""
 
-    def __init__(self, lab, vms, at, kill=False):
-        self.lab, self.vms, self.at = lab, vms, at
+    def __init__(self, lab, vms, at=("0", 0), kill=None, usual=()):
+        self.lab, self.vms, self.at, self.kill, self.usual = lab, vms, at, kill, usual
+        self.code = None
+        self.paused = False  # it may be
+        self.dynamic = False  # it may be
+        self.expected = {}  # what is in force
+        self.warnings = set()  # that status had
+        self.kept = None  # what was said to be kept
         with open(NOTE, "w", encoding="ascii"):
             pass
         environment = dict(os.environ, LD_PRELOAD=lab.daemon._install(lab.build, "tests/real/fail_call.so"),
-                           VAS_FAIL_AT=str(at), VAS_FAIL_NOTE=NOTE)
+                           VAS_FAIL_SITE=at[0], VAS_FAIL_AT=str(at[1]), VAS_FAIL_NOTE=NOTE)
         if kill:
-            environment["VAS_FAIL_KILL"] = "1"
+            environment["VAS_FAIL_KILL"] = kill
         with open(LOG, "wb") as log:
             self.process = subprocess.Popen([lab.daemon.program, "start", "server"], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=environment)
-        self.live()
-        self.log = lab.daemon.log()
 
     def live(self):
-        deadline = time.monotonic() + 2 * patience()
-        while self.process.poll() is None and not (self.has_looked() and all(vm.is_placed() for vm in self.vms[:2])):
-            if time.monotonic() > deadline:
-                break  # it goes on, without having placed all: judged is what it leaves
-            time.sleep(0.02)
+        """From start to end, with all of it between."""
+        try:
+            self.goes_on()
+            self.own_once()
+            for word in ("list", "check", "status"):
+                self.ask(word)
+            self.change_settings()
+            self.pause_and_resume()
+            self.reassign()
+            self.be_dynamic()
+            self.recover()
+            self.goes_on()
+            self.status()
+        except Ended:
+            pass
+        return self.end()
+
+    def live_shortly(self, may_be_paused):
+        self.wait_for(self.has_looked)
+        if self.status()["paused"]:
+            check(may_be_paused, "%s: paused, and nobody asked for it", self)
+            equal(self.ask("resume").code, 0, "resume")
+        self.goes_on()
+        return self.end()
+
+    def end(self):
         self.own_once()
-        self.lab.vasctl("list")
-        self.lab.vasctl("status")
-        if self.process.poll() is None:
+        if self.is_alive():
             self.process.send_signal(signal.SIGTERM)
         try:
             self.code = self.process.wait(20 * patience())
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            check(False, "call %d (%s): SIGTERM does not end it", self.at, self.call())
+            check(False, "%s: SIGTERM does not end it", self)
         self.own_once()
+        kept = kept_cool_down()
+        check(self.kept in (None, kept), "%s: %s was said to be kept, and %s is", self, self.kept, kept)
+        self.log = self.lab.daemon.log()
+        return self
+
+    # What changes while it runs.
+
+    def change_settings(self):
+        self.expected = self.settings()
+        self.set("defrag.burst", "12")
+        self.set("defrag.cool-down", "71s", "--persist")
+        self.reload()
+
+    def set(self, key, value, *how):
+        answer = self.lab.vasctl("set", key, value, *how, timeout=60)
+        before = self.expected[key]
+        if how and answer.code == 0:
+            self.kept = value
+        self.judge(answer, lambda: self.now_is({key: value}), "set %s" % key)
+        if how:
+            cool_down = kept_cool_down()
+            check(cool_down == self.expected[key] or (cool_down in (before, value) and not self.told(answer)),
+                  "%s: in force is %s, kept is %s; vasctl: %r", self, self.expected[key], cool_down, answer)
+
+    def now_is(self, change):
+        """True: all settings are as they were, but for these; False: none is different."""
+        now = self.settings()
+        new = dict(self.expected, **change)
+        check(now in (self.expected, new), "%s: half of %r is in force: %r", self, change,
+              {k: (v, now.get(k)) for k, v in new.items() if now.get(k) != v})
+        self.expected = now
+        return now == new
+
+    def settings(self):
+        return {s["key"]: s["value"] for s in self.ask("get", "--json").json()}
+
+    @staticmethod
+    def told(answer):
+        """It is known from the answer whether it was done."""
+        return answer.code == 0 or not any(word in answer.err for word in LOST)
+
+    def judge(self, answer, is_done, what):
+        """What was done is what was said."""
+        done = is_done()
+        said = answer.code == 0 or " is in force" in answer.err or "resumed, but" in answer.err
+        check(answer.code == 0 or answer.err.strip(), "%s: %s fails without a word", self, what)
+        check(done == said or not self.told(answer), "%s: %s: done: %s, but vasctl: %r", self, what, done, answer)
+
+    def reload(self):
+        write_conf("81", "5")
+        self.process.send_signal(signal.SIGHUP)
+        said = re.compile("settings (read again|not changed: .)")
+        self.wait_for(lambda: said.search(self.lab.daemon.log()))
+        answer = said.search(self.lab.daemon.log())
+        check(answer or not self.is_alive(), "%s: nothing is said of SIGHUP", self)
+        done = self.now_is({"dynamic.util-thresh": "81", "dynamic.overcommit-layers": "5"})
+        check(done == (answer[1] == "read again"), "%s: %s, but done: %s", self, answer[0], done)
+        shown = " ".join(self.ask("check").out.split())
+        check(done or "not taken at the last reload" in shown,
+              "%s: check says nothing of the settings that were not taken: %s", self, shown)
+
+    def pause_and_resume(self):
+        self.paused = True
+        self.judge(self.lab.vasctl("pause"), lambda: self.status()["paused"], "pause")
+        self.resume()
+
+    def resume(self):
+        for _ in range(2):
+            answer = self.lab.vasctl("resume", timeout=60)
+            self.judge(answer, lambda: not self.status()["paused"], "resume")
+            self.paused = self.status()["paused"]
+            if not self.paused:
+                return
+        check(False, "%s: it can not be resumed", self)
+
+    def reassign(self):
+        answer = self.lab.vasctl("reassign", "all", timeout=60)
+        check(answer.code == 0 or answer.err.strip(), "%s: reassign fails without a word", self)
+        self.own_once()
+
+    def be_dynamic(self):
+        self.dynamic = True
+        self.set("placement.sched-policy", "dynamic")
+        time.sleep(0.3)  # a pass of it
+        self.own_once()
+
+    def recover(self):
+        self.paused = True
+        answer = self.lab.vasctl("recover", timeout=60)
+        check(answer.code != 0 or self.restored(), "%s: recovered, but: %s", self, [vm.masks() for vm in self.vms])
+        check(answer.code == 0 or answer.err.strip(), "%s: recover fails without a word", self)
+        self.resume()
+
+    # What it says, and what is true.
+
+    def __str__(self):
+        return "call %d at %s (%s)%s" % (self.at[1], self.at[0], self.call(), " killed " + self.kill if self.kill else "")
+
+    def is_alive(self):
+        return self.process.poll() is None
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + SOON * patience()
+        while self.is_alive() and not condition() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def ask(self, *words):
+        """Of two questions one is answered, unless it has ended: one call fails."""
+        for _ in range(2):
+            answer = self.lab.vasctl(*words)
+            if answer.code == 0 or (words[0] == "check" and answer.out):
+                break
+            self.wait_for_end()
+        else:
+            if not self.is_alive():
+                raise Ended
+            # What is of VMs needs a round, and status says why there is none.
+            check(words[0] == "list" and answer.err.strip() and self.explained(), "%s: %s is not answered: %r", self,
+                  " ".join(words), answer)
+        return answer
+
+    def wait_for_end(self):
+        """Whether it is the daemon's end that kept an answer from us."""
+        deadline = time.monotonic() + 0.3
+        while self.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def status(self):
+        status = self.ask("status", "--json").json()
+        self.warnings |= {normal(warning) for warning in status["warnings"]}
+        return status
 
     def has_looked(self):
         answer = self.lab.vasctl("status", "--json")
         return answer.code == 0 and answer.json()["rounds"] > 0
 
+    def said(self):
+        return {normal(line) for line in self.log.splitlines()} | self.warnings
+
+    def unusual(self):
+        """Lines that are no round's report and of no life in which nothing fails."""
+        lines = self.lab.daemon.log().splitlines()
+        return [line for line in lines if not line.startswith("vas-daemon: round ") and normal(line) not in self.usual]
+
+    def explained(self):
+        """Why it is not as it should be, as an operator finds it."""
+        warnings = {normal(warning) for warning in self.status()["warnings"]}
+        return warnings - self.usual or [line for line in self.unusual() if TROUBLE.search(line)]
+
+    def goes_on(self):
+        def is_well():
+            return self.has_looked() and all(vm.is_placed() for vm in self.vms[:2])
+
+        self.wait_for(is_well)
+        check(not self.is_alive() or is_well() or not self.is_alive() or self.explained(),
+              "%s: it does not place the VMs, and does not say why: %s", self, self.lab.daemon.log())
+
     @staticmethod
-    def notes():
+    def notes(word):
         with open(NOTE, encoding="ascii") as f:
-            return [line.split() for line in f]
+            return [line.split()[1:] for line in f if line.startswith(word + " ")]
 
     def call(self):
-        return next((name for name, _ in self.notes() if name != "calls"), None)
-
-    def n_calls(self):
-        return next((int(n) for name, n in self.notes() if name == "calls"), 0)
+        return next((note[0] for note in self.notes("struck")), None)
 
     def own_once(self):
-        equal(self.lab.strangers(), [], "CPUs owned twice with call %d (%s)" % (self.at, self.call()))
+        # Where there is another layer, its VM has CPUs of its own there.
+        for vms in ((self.vms[:2], self.vms[2:]) if self.dynamic else (self.vms,)):
+            cpus = [cpu for vm in vms for cpu in vm.cpus()]
+            equal(len(cpus), len(set(cpus)), "%s: CPUs owned once of %s" % (self, cpus))
         for vm in self.vms:
             for thread in threads.of_process(vm.pid):
                 check(thread.comm.startswith("CPU ") or thread.cpus == frozenset(self.lab.cpus),
-                      "call %d (%s): %s was bound", self.at, self.call(), thread)
+                      "%s: %s was bound", self, thread)
 
     def restored(self):
         return all(set(vm.masks().values()) == {frozenset(self.lab.pair())} for vm in self.vms)
+
+    def judge_end(self):
+        """It ended well, or said with its last words why not."""
+        last = self.log.splitlines()[-3:]
+        if self.kill and self.call():
+            equal(self.code, -signal.SIGKILL, "%s: exit code" % self)
+            return
+        check(self.code in (0, 1, 2), "%s: exit code %d; %s", self, self.code, self.log)
+        check(self.code == 0 or any(line in self.unusual() and TROUBLE.search(line) for line in last),
+              "%s: it ended with %d and does not say why: %s", self, self.code, self.log)
+        left = "stopped; bindings are kept (paused)" if self.paused else "some could not be"
+        check(self.code != 0 or self.restored() or (last and left in last[-1]),
+              "%s: masks are left, and it does not say so: %s", self, self.log)
+
+
+# Each error line has a reason of the system's or a word of ours.
+TROUBLE = re.compile(r"^vas-daemon: .*(can not|could not|failed|no libvirt|confine|[oO]ut of memory|: \S.* \S)")
+
+
+def normal(line):
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+", "#", line)
+
+
+class Fate:
+    """What becomes of three VMs under many lives of a daemon, each of which is followed by one in which nothing fails."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.vms = some_vms(lab)
+        self.tried, self.names, self.ended, self.usual, self.wrong = 0, [], 0, set(), []
+        write_files()
+        first = Life(lab, self.vms).live()
+        equal(first.code, 0, "the first life's exit code; its log: %s" % first.log)
+        check(first.kept == "71s" and not first.paused and first.dynamic and
+              first.expected["dynamic.util-thresh"] == "81" and first.expected["defrag.burst"] == "12",
+              "the first life did not do all that it was to do: %r; its log: %s", first.expected, first.log)
+        self.total = int(first.notes("calls")[0][0])
+        self.places = sorted((int(place, 16), name, int(n)) for name, place, n in first.notes("site"))
+        check(self.total > 2000 and len(self.places) > 200, "%d calls from %d places", self.total, len(self.places))
+        self.usual = first.said()
+        self.next_life(first)
+
+    def chosen_calls(self):
+        """(place, number) of each call that is tried."""
+        calls = [("%x" % place, k) for place, name, n in self.places if ONLY in (None, name)
+                 for k in sorted({1 + i * n // OF_A_PLACE for i in range(OF_A_PLACE)})]
+        return calls[::max(1, len(calls) // N_CALLS)] if N_CALLS else calls
+
+    def strike(self, at, kill=None):
+        """A life, and the next. What is wrong is told at the end: a long run is to find more than one thing."""
+        write_files()
+        life = Life(self.lab, self.vms, at, kill, self.usual)
+        try:
+            life.live().judge_end()
+        except Wrong as wrong:
+            self.wrong.append(str(wrong))
+            print("# wrong: " + str(wrong).splitlines()[0], flush=True)
+        finally:
+            life.process.kill()
+            life.process.wait()
+        self.tried += 1
+        self.names += [life.call()] if life.call() else []
+        self.ended += life.code != 0
+        self.next_life(life)
+
+    def next_life(self, before):
+        check(kept_cool_down() in ("70s", "71s"), "%s: kept is %s", before, kept_cool_down())
+        life = Life(self.lab, self.vms).live_shortly(before.paused)
+        equal(life.code, 0, "the next life's exit code after %s; its log: %s" % (before, life.log))
+        check(life.restored(), "the next life leaves masks: %s; its log: %s", [vm.masks() for vm in self.vms], life.log)
+        check("PLACED" in life.log, "the next life places nobody: %s", life.log)
+        self.usual |= life.said()
+
+    def report(self, what):
+        print("# a life has %d calls from %d places; %d were tried and %d %s (%d functions); %d ended the daemon" %
+              (self.total, len(self.places), self.tried, len(self.names), what, len(set(self.names)), self.ended))
+        print("# " + " ".join(sorted(set(self.names))))
+        check(not self.wrong, "%d lives were wrong:\n%s", len(self.wrong), "\n".join(self.wrong))
+        check(len(self.names) >= 0.8 * self.tried, "only %d of %d calls were struck", len(self.names), self.tried)
 
 
 def some_vms(lab):
@@ -83,54 +374,24 @@ def some_vms(lab):
         if b"__asan_init" in f.read() or not os.path.exists(os.path.join(lab.build, "tests/real/fail_call.so")):
             raise Skip("a sanitizer's allocations can not be taken over")
     pair = cpu_list(lab.pair())
-    vms = [lab.vm("a", cpuset=pair).start(), lab.vm("b", cpuset=pair).start(), lab.vm("c", vcpus=2, cpuset=pair).start()]
-    lab.daemon.configure()
-    return vms
+    return [lab.vm("a", cpuset=pair).start(), lab.vm("b", cpuset=pair).start(), lab.vm("c", vcpus=2, cpuset=pair).start()]
 
 
-def chosen_calls(total):
-    step = max(1, total // N_CALLS) if N_CALLS else 1
-    return range(1, total + 1, step)
-
-
-def next_life(lab, vms):
-    life = Life(lab, vms, 0)
-    equal(life.code, 0, "the next life's exit code; its log: %s" % life.log)
-    check(life.restored(), "the next life leaves masks: %s; its log: %s", [vm.masks() for vm in vms], life.log)
-    check("PLACED" in life.log, "the next life places nobody: %s", life.log)
-    return life
-
-
-@case("a call that fails: the daemon goes on or ends with a clear line, and the next start is right")
+@case("a call that fails: the daemon goes on or ends with a clear line, what it says is true, and the next start is right")
 def failures(lab):
-    vms = some_vms(lab)
-    total, names, ended = next_life(lab, vms).n_calls(), set(), 0
-    check(total > 300, "only %d calls were counted", total)
-    for at in chosen_calls(total):
-        life = Life(lab, vms, at)
-        names.add(life.call())
-        said = [line for line in life.log.splitlines() if line.startswith("vas-daemon: ")]
-        check(life.code in (0, 1, 2), "call %d (%s): exit code %d; %s", at, life.call(), life.code, life.log)
-        check(life.code == 0 or said, "call %d (%s): it ended without a word", at, life.call())
-        ended += life.code != 0
-        check(life.code != 0 or life.restored() or "could not" in life.log or "can not" in life.log,
-              "call %d (%s): masks are left, and it does not say so: %s", at, life.call(), life.log)
-        next_life(lab, vms)
-    print("# %d of %d calls failed (%d functions); %d ended the daemon" %
-          (len(chosen_calls(total)), total, len(names - {None}), ended))
+    fate = Fate(lab)
+    for at in fate.chosen_calls():
+        fate.strike(at)
+    fate.report("failed")
 
 
-@case("a kill at a call: the next start is right")
+@case("a kill before or after a call: the next start is right")
 def kills(lab):
-    vms = some_vms(lab)
-    total, killed = next_life(lab, vms).n_calls(), 0
-    for at in chosen_calls(total):
-        life = Life(lab, vms, at, kill=True)
-        check(life.code in (0, -signal.SIGKILL), "call %d (%s): exit code %d; %s", at, life.call(), life.code, life.log)
-        killed += life.code != 0
-        next_life(lab, vms)
-    print("# killed at %d of %d calls" % (killed, total))
-    check(killed > 0, "nothing was killed")
+    fate = Fate(lab)
+    for number, at in enumerate(fate.chosen_calls()):
+        for kill in ("before", "after") if N_CALLS == 0 else (("before", "after")[number % 2],):
+            fate.strike(at, kill)
+    fate.report("killed it")
 
 
 main(__file__)
