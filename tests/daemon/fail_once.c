@@ -5,7 +5,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <hwloc.h>
+#include <ini.h>
 #include <jansson.h>
+#include <libxml/parser.h>
+#include <mntent.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -13,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -104,6 +109,30 @@ CALL(json_t *, json_real, (double n), (n), NULL, ENOMEM, ENOMEM)
 CALL(char *, json_dumps, (const json_t *json, size_t flags), (json, flags), NULL, ENOMEM, ENOMEM)
 CALL(json_t *, json_loadb, (const char *from, size_t n, size_t flags, json_error_t *error),
      (from, n, flags, error), NULL, ENOMEM, ENOMEM)
+
+CALL(struct mntent *, getmntent_r, (FILE * file, struct mntent *ret, char *buffer, int size),
+     (file, ret, buffer, size), NULL, EIO, ENOMEM)
+CALL(int, getrlimit64, (__rlimit_resource_t what, struct rlimit *ret), (what, ret), -1, EPERM, EPERM)
+CALL(int, setrlimit64, (__rlimit_resource_t what, const struct rlimit *limit), (what, limit), -1, EPERM,
+     EINVAL)
+CALL(int, ini_parse_string, (const char *text, ini_handler f, void *data), (text, f, data), -2, ENOMEM,
+     ENOMEM)
+CALL(int, hwloc_topology_init, (hwloc_topology_t * ret), (ret), -1, ENOMEM, ENOMEM)
+CALL(int, hwloc_topology_load, (hwloc_topology_t topology), (topology), -1, ENOMEM, EINVAL)
+CALL(hwloc_bitmap_t, hwloc_bitmap_alloc, (void), (), NULL, ENOMEM, ENOMEM)
+CALL(xmlParserCtxtPtr, xmlNewParserCtxt, (void), (), NULL, ENOMEM, ENOMEM)
+CALL(xmlChar *, xmlNodeGetContent, (const xmlNode *node), (node), NULL, ENOMEM, ENOMEM)
+
+/* It is closed all the same. */
+int __real_fclose(FILE *file);
+int __wrap_fclose(FILE *file);
+int __wrap_fclose(FILE *file) {
+        bool hit = struck("fclose");
+        int r = __real_fclose(file);
+
+        after(hit);
+        return fails(hit, EIO, ENOSPC) ? EOF : r;
+}
 
 /* These take what they are given also when they fail. */
 int __real_json_array_append_new(json_t *array, json_t *value);
