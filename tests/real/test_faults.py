@@ -164,8 +164,10 @@ class Life:
         self.process.send_signal(signal.SIGHUP)
         said = re.compile("settings (read again|not changed: .)")
         self.wait_for(lambda: said.search(self.lab.daemon.log()))
+        if not self.is_alive():
+            raise Ended
         answer = said.search(self.lab.daemon.log())
-        check(answer or not self.is_alive(), "%s: nothing is said of SIGHUP", self)
+        check(answer, "%s: nothing is said of SIGHUP", self)
         done = self.now_is({"dynamic.util-thresh": "81", "dynamic.overcommit-layers": "5"})
         check(done == (answer[1] == "read again"), "%s: %s, but done: %s", self, answer[0], done)
         shown = " ".join(self.ask("check").out.split())
@@ -213,9 +215,13 @@ class Life:
         return self.process.poll() is None
 
     def wait_for(self, condition):
+        """Until it is so or the daemon has ended; False: it has not come to that."""
         deadline = time.monotonic() + SOON * patience()
-        while self.is_alive() and not condition() and time.monotonic() < deadline:
+        while self.is_alive() and not condition():
+            if time.monotonic() > deadline:
+                return False
             time.sleep(0.02)
+        return True
 
     def ask(self, *words):
         """Of two questions one is answered, unless it has ended: one call fails."""
@@ -264,8 +270,7 @@ class Life:
         def is_well():
             return self.has_looked() and all(vm.is_placed() for vm in self.vms[:2])
 
-        self.wait_for(is_well)
-        check(not self.is_alive() or is_well() or not self.is_alive() or self.explained(),
+        check(self.wait_for(is_well) or self.explained(),
               "%s: it does not place the VMs, and does not say why: %s", self, self.lab.daemon.log())
 
     @staticmethod
