@@ -478,11 +478,12 @@ static void verb_set_policy(const Request *request) {
 static void verb_set(const Request *request) {
         const char *name = request_string(request, "key");
         const char *value = name ? request_string(request, "value") : NULL;
-        SettingKey key = name ? setting_by_name(name) : SETTING_KEYS;
+        SettingKey key;
         bool persist;
 
         if (!value || !request_bool(request, "persist", &persist))
-                return;
+                return; /* answered: the name has gone with its call */
+        key = setting_by_name(name);
         if (key == SETTING_KEYS)
                 request_invalid(request, "key");
         else
