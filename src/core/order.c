@@ -58,7 +58,8 @@ static void emit_vcpu(PlanWork *work, uint32_t vcpu) {
         int from = w->changed ? NO_SLOT : held_slot(work, vcpu);
 
         work->emitted[vcpu] = true;
-        if (held_slot(work, vcpu) != NO_SLOT && work->holder[w->origin] == (int32_t)vcpu)
+        /* Also one that is released, and is not movable any more. */
+        if (w->origin != NO_SLOT && work->holder[w->origin] == (int32_t)vcpu)
                 work->holder[w->origin] = NOBODY;
         emit(work, vcpu, w->why, from, w->home != NO_SLOT ? w->home : w->class == VCPU_MOVABLE ? w->seat : NO_SLOT,
              work->plan->target[vcpu].mask);

@@ -482,6 +482,22 @@ static void releases_what_it_may_not_manage(void **state) {
         round_is(0);
 }
 
+/* Which had no end while the one that goes counted as being there. */
+static void takes_at_once_what_is_released(void **state) {
+        uint32_t vm = add(2, 0, 31), gone = add_seated(3, 1);
+
+        (void)state;
+        add_seated(3, 5);
+        model_seat(&snapshot, snapshot.vm[vm].first_vcpu, 0);
+        model_seat(&snapshot, snapshot.vm[vm].first_vcpu + 1, 4);
+        snapshot.vm[gone].policy.manage = MANAGE_NO;
+        round_is(4);
+        verdict_is(vm, VERDICT_PLACED, REASON_NONE);
+        assert_int_equal(cpu_of(vm, 0), 0);
+        assert_int_equal(plan.move[3].kind, MOVE_DEFRAG);
+        assert_in_range(plan.move[3].to, 1, 3);
+}
+
 static void wants_whole_nodes_when_told(void **state) {
         uint32_t part = add(2, 0, 7), whole = add(2, 16, 31), all = add(2, 0, 31);
 
@@ -666,6 +682,7 @@ int main(void) {
                 cmocka_unit_test_setup(returns_to_its_homes, begin),
                 cmocka_unit_test_setup(judges_what_it_only_observes, begin),
                 cmocka_unit_test_setup(releases_what_it_may_not_manage, begin),
+                cmocka_unit_test_setup(takes_at_once_what_is_released, begin),
                 cmocka_unit_test_setup(wants_whole_nodes_when_told, begin),
                 cmocka_unit_test_setup(says_why_it_can_not, begin),
                 cmocka_unit_test_setup(mends_a_scattered_vm, begin),
