@@ -187,6 +187,9 @@ static void run_seed(uint64_t seed) {
                         model_remove_vm(&snapshot, dice_below(&dice, snapshot.n_vms));
                 if (wanted_cpus() < load || dice_below(&dice, 4) == 0)
                         random_vm(&dice, serial++);
+                if (snapshot.n_vms > 0 && dice_below(&dice, 4) == 0) /* let go of, or taken on again */
+                        snapshot.vm[dice_below(&dice, snapshot.n_vms)].policy.manage =
+                                dice_below(&dice, 3) ? MANAGE_NO : MANAGE_AUTO;
         }
 }
 
