@@ -34,18 +34,24 @@ static inline void must_say_why(const char *why, size_t size) {
         must(*why && memchr(why, '\0', size));
 }
 
+static char fuzz_path[64];
+
+static inline void fuzz_file_remove(void) {
+        unlink(fuzz_path);
+}
+
 /* The input as the only file that the process writes; its path. */
 static inline const char *fuzz_file(const uint8_t *data, size_t size) {
-        static char path[64];
         FILE *file;
 
-        if (!*path) {
-                snprintf(path, sizeof(path), "/tmp/vsched-fuzz-XXXXXX");
-                int fd = mkstemp(path);
+        if (!*fuzz_path) {
+                snprintf(fuzz_path, sizeof(fuzz_path), "/tmp/vsched-fuzz-XXXXXX");
+                int fd = mkstemp(fuzz_path);
                 must(fd >= 0);
                 close(fd);
+                atexit(fuzz_file_remove);
         }
-        file = fopen(path, "we");
+        file = fopen(fuzz_path, "we");
         must(file && fwrite(data, 1, size, file) == size && fclose(file) == 0);
-        return path;
+        return fuzz_path;
 }
