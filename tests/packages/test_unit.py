@@ -24,6 +24,8 @@ PROMISED = {
     "Restart": "on-failure",
     "CPUQuota": "100%",
     "MemoryMax": "128M",
+    "ProtectSystem": "strict",
+    "ReadOnlyPaths": "/run -/dev/shm -/dev/mqueue",
     "RestrictAddressFamilies": "AF_UNIX",
 }
 # Numbers, whose exact value is nobody's promise.
