@@ -114,7 +114,8 @@ class Host:
         os.makedirs(stage + "/usr/bin", exist_ok=True)
         shutil.copy(os.path.join(self.build, "tests/vhost/vhost-look"), stage + "/usr/bin")
         os.makedirs(stage + "/usr/lib/vhost")
-        shutil.copy(os.path.join(self.build, "tests/vhost/die_in_write.so"), stage + "/usr/lib/vhost")
+        for library in ("vhost/die_in_write.so", "real/count_writes.so"):
+            shutil.copy(os.path.join(self.build, "tests", library), stage + "/usr/lib/vhost")
         with tarfile.open(ARM64_TREE) as tree:
             tree.extractall(stage + "/usr/lib/vhost")
         os.rename(stage + "/usr/lib/vhost/dt64", stage + "/usr/lib/vhost/arm64")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Runs inside an emulated host whose process 1 is systemd: the daemon as its unit
-file has it, with the limits that a careful administrator adds.
+file has it, with the limits of that file.
 """
 
 import glob
@@ -11,12 +11,14 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import Guest, Vm, furnish, mount, write  # noqa: E402
+from guest import Guest, Vm, furnish, mount, read, write  # noqa: E402
 from lab.tap import wait_until  # noqa: E402
 from steps import Steps, case, check, equal, run  # noqa: E402
 
 UNIT = "vas-daemon.service"
-LIMITS = "/run/systemd/system/%s.d/limits.conf" % UNIT
+GROUP = "/sys/fs/cgroup/system.slice/" + UNIT
+# What the unit promises, in the words of its control group.
+LIMITS = {"memory.max": str(128 << 20), "cpu.max": "100000 100000"}
 CAP_SYS_NICE = 1 << 23
 
 
@@ -40,18 +42,22 @@ def main_pid():
     return properties("MainPID")["MainPID"]
 
 
-@case("its unit starts the daemon, as user vas with CAP_SYS_NICE and nothing else")
+def limits():
+    """What holds the daemon, from the kernel, which has no such file where there is no limit."""
+    paths = {name: "%s/%s" % (GROUP, name) for name in LIMITS}
+    return {name: read(path).strip() if os.path.exists(path) else None for name, path in paths.items()}
+
+
+@case("its unit starts the daemon, as user vas with CAP_SYS_NICE and nothing else, with 128 MB and one CPU")
 def starts(host):
-    os.makedirs(os.path.dirname(LIMITS))
-    write(LIMITS, "[Service]\nCPUQuota=100%\nMemoryMax=128M\n")
     host.daemon.configure(**host.GENEROUS)
     host.start_vms(Vm("free-four", 4))
     host.free = host.masks()
-    systemctl("daemon-reload")
     systemctl("start", UNIT)
-    said = properties("ActiveState", "Type", "MainPID", "MemoryMax", "CPUQuotaPerSecUSec")
-    equal((said["ActiveState"], said["Type"], said["MemoryMax"], said["CPUQuotaPerSecUSec"]),
-          ("active", "notify", str(128 << 20), "1s"), "the unit's state and limits")
+    said = properties("ActiveState", "Type", "MainPID", "DropInPaths")
+    equal((said["ActiveState"], said["Type"], said["DropInPaths"]), ("active", "notify", ""),
+          "the unit's state, and what was added to it")
+    equal(limits(), LIMITS, "its limits")
     status = process_status(said["MainPID"])
     check("0" not in status["Uid"].split(), "it runs as root")
     for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
@@ -133,6 +139,59 @@ def restarts(host):
     equal(private_files(), [], "what is left of the private directories")
     host.daemon.wait_ready()
     wait_until(lambda: host.masks() == before, 30, "every vCPU is where it was", pause=0.3)
+
+
+# The daemon under this notes its own writes; see tests/real/count_writes.c.
+COUNTER = "/usr/lib/vhost/count_writes.so"
+COUNTED = "/run/vas/writes"
+WATCHED = """[Service]
+Environment=LD_PRELOAD=%s VAS_COUNT_WRITES=%s
+""" % (COUNTER, COUNTED)
+
+
+def count_writes(host):
+    place = "/run/systemd/system/%s.d" % UNIT
+    os.makedirs(place)
+    write(place + "/watched.conf", WATCHED)
+    write(COUNTED, "")
+    os.chmod(COUNTED, 0o666)
+    systemctl("daemon-reload")
+    systemctl("restart", UNIT)
+    host.daemon.wait_ready()
+
+
+def killed_for_memory():
+    """How often systemd has said so."""
+    said = subprocess.run(["journalctl", "-q", "-o", "cat", "UNIT=" + UNIT, "UNIT_RESULT=oom-kill"], capture_output=True,
+                          text=True, check=True, timeout=120)
+    return len(said.stdout.splitlines())
+
+
+@case("killed by the kernel for its memory: systemd says so and starts another, which adopts all without a write")
+def out_of_memory(host):
+    count_writes(host)
+    host.settle()
+    check(len(read(COUNTED).splitlines()) >= len(host.masks()), "the counter of writes counts nothing")
+    write(COUNTED, "")
+    before, pid = host.masks(), main_pid()
+    equal((killed_for_memory(), properties("NRestarts")["NRestarts"]), (0, "0"), "such ends before it")
+    # Less than it has: the kernel kills it for that. The next life has a new group, with the unit's limit.
+    write(GROUP + "/memory.max", "0")
+    wait_until(lambda: not os.path.exists("/proc/" + pid), 20, "it is dead")
+    equal(host.masks(), before, "masks without a daemon")
+
+    def is_back():
+        equal(host.masks(), before, "masks meanwhile")
+        return host.daemon.has_looked()
+
+    wait_until(is_back, 60, "another life's first round", pause=0.2)
+    wait_until(lambda: host.daemon.status()["rounds"] >= 3, 60, "some rounds of it", pause=0.5)
+    equal(properties("ActiveState", "NRestarts"), {"ActiveState": "active", "NRestarts": "1"}, "the unit")
+    equal(killed_for_memory(), 1, "ends of which systemd says oom-kill")
+    equal(limits(), LIMITS, "the new life's limits")
+    equal((read(COUNTED), host.daemon.status()["writes"]), ("", 0), "what the new life wrote, as counted, and as it says")
+    equal(host.masks(), before, "masks after it")
+    equal({vm["verdict"] for vm in host.daemon.vms().values()}, {"PLACED"}, "verdicts")
 
 
 @case("systemctl stop: every thread has the mask from before the daemon")

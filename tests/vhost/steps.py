@@ -3,6 +3,7 @@
 stories, each judged from /proc. The cases of a scenario build on one another."""
 
 import os
+import subprocess
 import time
 import traceback
 
@@ -60,7 +61,15 @@ class Steps:
             lines += ["%-14s %s %s" % (name, vm["verdict"], vm["reason"]) for name, vm in self.daemon.vms().items()]
         except (OSError, Wrong) as error:
             lines.append("vas-daemon says nothing: %s" % error)
-        return "\n".join(lines + ["vas-daemon: " + line for line in read(LOG).splitlines()[-30:]])
+        return "\n".join(lines + ["vas-daemon: " + line for line in self._daemon_words().splitlines()[-30:]])
+
+    @staticmethod
+    def _daemon_words():
+        """Its log, or the journal's end, where systemd started it."""
+        if os.path.exists(LOG):
+            return read(LOG)
+        return subprocess.run(["journalctl", "-q", "-o", "cat", "-u", "vas-daemon", "-n", "30"], capture_output=True,
+                              text=True, check=False, timeout=60).stdout
 
     # ---- what is true
 
