@@ -24,6 +24,8 @@ PROMISED = {
     "Restart": "on-failure",
     "CPUQuota": "100%",
     "MemoryMax": "128M",
+    # Without seccomp the daemon can not confine itself.
+    "SystemCallFilter": "@system-service; ~@privileged @resources; sched_setaffinity seccomp",
     "ProtectSystem": "strict",
     "ReadOnlyPaths": "/run -/dev/shm -/dev/mqueue",
     "RestrictAddressFamilies": "AF_UNIX",
@@ -46,7 +48,7 @@ def read_unit(path):
 
 def broken_promises(settings):
     for key, value in PROMISED.items():
-        if settings[key] != [value]:
+        if "; ".join(settings[key]) != value:
             yield "%s is %r, promised is %r" % (key, settings[key], value)
     for key in NUMBERS:
         if not settings[key] or not re.match("[1-9]", settings[key][0]):

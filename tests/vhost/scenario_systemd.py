@@ -33,9 +33,12 @@ def properties(*names):
     return dict(line.split("=", 1) for line in lines)
 
 
+def status_in(path):
+    return dict(line.split(":\t", 1) for line in read(path).splitlines() if ":\t" in line)
+
+
 def process_status(pid):
-    with open("/proc/%s/status" % pid, encoding="ascii") as f:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+    return status_in("/proc/%s/status" % pid)
 
 
 def main_pid():
@@ -144,12 +147,16 @@ def restarts(host):
 # The daemon under this notes its own writes; see tests/real/count_writes.c.
 COUNTER = "/usr/lib/vhost/count_writes.so"
 COUNTED = "/run/vas/writes"
+# What a process is that the unit starts, before it has done anything.
+STARTED = "/run/vas/started"
 WATCHED = """[Service]
 Environment=LD_PRELOAD=%s VAS_COUNT_WRITES=%s
-""" % (COUNTER, COUNTED)
+ExecStartPre=/bin/cp -f /proc/self/status %s
+""" % (COUNTER, COUNTED, STARTED)
 
 
-def count_writes(host):
+@case("systemd's fence is not the only one: each of its threads has the daemon's own as well")
+def confined(host):
     place = "/run/systemd/system/%s.d" % UNIT
     os.makedirs(place)
     write(place + "/watched.conf", WATCHED)
@@ -158,6 +165,9 @@ def count_writes(host):
     systemctl("daemon-reload")
     systemctl("restart", UNIT)
     host.daemon.wait_ready()
+    tasks = "/proc/%s/task" % main_pid()
+    filters = {int(status_in("%s/%s/status" % (tasks, tid))["Seccomp_filters"]) for tid in os.listdir(tasks)}
+    equal(filters, {int(status_in(STARTED)["Seccomp_filters"]) + 1}, "filters of its threads")
 
 
 def killed_for_memory():
@@ -169,7 +179,6 @@ def killed_for_memory():
 
 @case("killed by the kernel for its memory: systemd says so and starts another, which adopts all without a write")
 def out_of_memory(host):
-    count_writes(host)
     host.settle()
     check(len(read(COUNTED).splitlines()) >= len(host.masks()), "the counter of writes counts nothing")
     write(COUNTED, "")
