@@ -149,7 +149,9 @@ static json_t *vm_result(const Measure *measure, const int *node_of, const json_
 }
 
 static double tenths(uint64_t part, uint64_t whole) {
-        return (double)((part * 10 + whole / 2) / whole) / 10;
+        uint64_t rounded = (part * 10 + whole / 2) / whole;
+
+        return (double)rounded / 10;
 }
 
 static json_t *result(const Measure *measure, const int *node_of, const json_t *vms, bool acting) {

@@ -56,10 +56,11 @@ def cpu_ns(pid):
 
 
 def memory_kib(pid):
-    """PSS, and how much of it is nobody else's: the rest depends on who else has libvirt's library open."""
+    """PSS, and how much of it the process has allocated: the rest are pages of programs and libraries, which the kernel
+    may drop while nobody reads them, and whose shares depend on who else has libvirt's library open."""
     with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as f:
         sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", f.read(), re.M))
-    return int(sizes["Pss"]), int(sizes["Private_Clean"]) + int(sizes["Private_Dirty"])
+    return int(sizes["Pss"]), int(sizes["Anonymous"])
 
 
 def slope(points):
@@ -77,7 +78,7 @@ class Meter(threading.Thread):
         super().__init__(daemon=True)
         self.daemon_under_test = daemon
         self.asks = asks  # also how long rounds take, which costs the daemon an answer
-        self.cpu, self.memory, self.round_us = [], [], []  # (when, CPU ns), (minute, PSS, private), us
+        self.cpu, self.memory, self.round_us = [], [], []  # (when, CPU ns), (minute, PSS, anonymous), us
         self._over = threading.Event()
 
     def __enter__(self):
@@ -259,8 +260,9 @@ def churn(lab, crowd, table):
     table.row("churn: round, median", statistics.median(meter.round_us) / 1e3, "ms")
     table.row("churn: round, longest seen", max(meter.round_us) / 1e3, "ms")
     table.row("memory: PSS, largest", max(pss for _, pss, _ in meter.memory) / 1024, "MiB", PSS_KIB / 1024)
-    table.row("memory: PSS, slope", slope([(t, pss) for t, pss, _ in meter.memory]), "KiB/min", SLOPE_KIB_MIN)
-    table.row("memory: nobody else's, slope", slope([(t, own) for t, _, own in meter.memory]), "KiB/min", SLOPE_KIB_MIN)
+    table.row("memory: PSS, slope", slope([(t, pss) for t, pss, _ in meter.memory]), "KiB/min")
+    table.row("memory: allocated, largest", max(own for _, _, own in meter.memory) / 1024, "MiB")
+    table.row("memory: allocated, slope", slope([(t, own) for t, _, own in meter.memory]), "KiB/min", SLOPE_KIB_MIN)
 
 
 def soak(lab, _args):
