@@ -50,7 +50,9 @@ static bool needs_write(const PlanWork *work, uint32_t vcpu) {
 
 /* The slot that the vCPU is known to hold until it is written. */
 static int held_slot(const PlanWork *work, uint32_t vcpu) {
-        return work->vcpu[vcpu].class == VCPU_MOVABLE ? work->vcpu[vcpu].origin : NO_SLOT;
+        VcpuClass class = work->vcpu[vcpu].class;
+
+        return class == VCPU_MOVABLE || class == VCPU_PINNED ? work->vcpu[vcpu].origin : NO_SLOT;
 }
 
 static void emit_vcpu(PlanWork *work, uint32_t vcpu) {

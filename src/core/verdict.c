@@ -105,7 +105,7 @@ static bool pin_is_covered(const PlanWork *work, uint32_t vcpu) {
         const Vcpu *v = &work->snapshot->vcpu[vcpu];
         VerdictKind kind = work->vm[v->vm].kind;
 
-        return work->vcpu[vcpu].class == VCPU_PINNED && (kind == VERDICT_PLACED || kind == VERDICT_PINNED) &&
+        return work->vcpu[vcpu].class == VCPU_PINNED && work->vcpu[vcpu].stand != NO_SLOT && (kind == VERDICT_PLACED || kind == VERDICT_PINNED) &&
                v->mask != SET_NONE && v->mask == v->written && v->mask != v->range;
 }
 
@@ -123,7 +123,10 @@ void work_set_targets(PlanWork *work) {
                         w->why = MOVE_RELEASE;
                         target->mask = v->range == v->range_then && v->before != SET_NONE ? v->before : v->range;
                 } else if (pin_is_covered(work, i)) {
+                        int cpu = pool_single(&work->snapshot->pool, v->mask);
+
                         w->why = MOVE_YIELD;
+                        w->origin = cpu < 0 ? (int16_t)NO_SLOT : work->topology->slot_of[cpu]; /* and not its pin */
                         target->mask = v->range;
                 } else if (w->class == VCPU_MOVABLE && slot != NO_SLOT)
                         target->mask = slot == w->origin ? v->mask : single_mask(work, slot);

@@ -299,6 +299,19 @@ bool helpers_masks_hold(const Rounds *rounds) {
         return true;
 }
 
+void helpers_drop_writes(Rounds *rounds) {
+        for (uint32_t i = 0; i < rounds->n_helper_writes; i++) {
+                ThreadState *entry = helper_entry(rounds, rounds->helper_write[i].helper);
+
+                if (!entry)
+                        continue;
+                entry->intended = SET_NONE;
+                if (entry->written == SET_NONE)
+                        state_drop(rounds->state, entry);
+        }
+        rounds->n_helper_writes = 0;
+}
+
 /* --- the writes --- */
 
 /* Nothing of ours is there, or what was there before this write. */

@@ -24,5 +24,8 @@ int helpers_plan(Rounds *rounds);
 /* Whether the helpers that are to be written still have the masks of the snapshot. */
 bool helpers_masks_hold(const Rounds *rounds);
 
+/* Takes back what was planned, and that it was ours to write: nothing of it is written. */
+void helpers_drop_writes(Rounds *rounds);
+
 /* Makes the next write; false: there is none left. */
 bool helpers_apply_next(Rounds *rounds);

@@ -179,8 +179,8 @@ static int rounds_get_ready(Rounds *rounds, const PlanRequest *request, bool new
         int r = claimed < 0 ? claimed : helpers < 0 ? helpers : 0;
 
         if (r == 0 && news && !rounds_masks_hold(rounds)) {
-                rounds->plan->n_moves = rounds->n_helper_writes = 0;
-                rounds_unname_writes(rounds);
+                rounds->plan->n_moves = 0;
+                helpers_drop_writes(rounds);
                 rounds->retry_soon = true;
                 helpers = 0;
         }
@@ -278,6 +278,8 @@ int rounds_begin(Rounds *rounds, const FactList *facts, const RoundRequest *requ
         int r = rounds_begin_unnoted(rounds, facts, request);
 
         rounds->counters.rounds_failed += r < 0;
+        if (r < 0 && !rounds->trouble[0])
+                snprintf(rounds->trouble, sizeof(rounds->trouble), "%s", strerror(-r));
         return r;
 }
 

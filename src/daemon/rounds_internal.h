@@ -32,6 +32,4 @@ void rounds_settle_quarrels(Rounds *rounds);
 
 /* Names what will be written in the state, and saves that. 0 or -errno: nothing is named. */
 int rounds_prepare(Rounds *rounds, const Move *moves, uint32_t n);
-/* Takes the names back: nothing of it is written. */
-void rounds_unname_writes(Rounds *rounds);
 int rounds_claim(Rounds *rounds, uint32_t vm);

@@ -84,7 +84,7 @@ int rounds_claim(Rounds *rounds, uint32_t vm) {
 }
 
 /* Takes back what rounds_name_writes() said, when nothing will be written. */
-void rounds_unname_writes(Rounds *rounds) {
+static void rounds_unname_writes(Rounds *rounds) {
         State *state = rounds->state;
 
         for (unsigned i = state->n_threads; i-- > 0;) {

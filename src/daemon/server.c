@@ -140,10 +140,13 @@ static void server_try_reassign(Server *server, Waiter *waiter) {
 /* Wakes the loop for a source so long from now (and not from when the loop last
  * looked at the clock), if it is not to be woken before. */
 static void wake_in_ms(const Server *server, sd_event_source *source, unsigned ms) {
-        uint64_t at = (uint64_t)(server_now(server) / 1000) + ms * UINT64_C(1000);
+        uint64_t at = (uint64_t)(server_now(server) / 1000) + ms * UINT64_C(1000), before = 0;
         int enabled = SD_EVENT_OFF;
 
-        if (sd_event_source_get_enabled(source, &enabled) == 0 && sd_event_source_set_time(source, at) >= 0)
+        if (sd_event_source_get_enabled(source, &enabled) < 0 ||
+            (enabled != SD_EVENT_OFF && sd_event_source_get_time(source, &before) >= 0 && before <= at))
+                return;
+        if (sd_event_source_set_time(source, at) >= 0)
                 sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 

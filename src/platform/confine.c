@@ -9,8 +9,8 @@
  *
  * A denied call fails with EPERM, a socket with EAFNOSUPPORT, which libraries
  * take for a machine without a network, and clone3(), whose flags a filter can
- * not see, with ENOSYS, upon which the C library uses clone(). Debugging is left alone: that is guarded
- * by other rights, and the sanitizers need it.
+ * not see, with ENOSYS, upon which the C library uses clone(). Debugging is left
+ * alone: that is guarded by other rights, and the sanitizers need it.
  */
 
 #include "platform/confine.h"

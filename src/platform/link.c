@@ -233,8 +233,7 @@ int link_new(const char *uri, int notify_fd, Link **ret) {
         return 0;
 }
 
-/* With the lock held. */
-static void wake_caller(Link *link) {
+void link_wake_caller(Link *link) {
         if (link->status.asked_at_ns == 0)
                 link->status.asked_at_ns = link_now_ns();
         pthread_cond_signal(&link->wake);
@@ -246,7 +245,7 @@ void link_request(Link *link, bool full) {
                 link->work.full = true;
         else
                 link->work.quick = true;
-        wake_caller(link);
+        link_wake_caller(link);
         pthread_mutex_unlock(&link->lock);
 }
 
@@ -257,7 +256,7 @@ void link_doubt(Link *link, const char *uuid) {
         pthread_mutex_lock(&link->lock);
         link_mark(link, named ? id.bytes : NULL);
         link->work.quick = true;
-        wake_caller(link);
+        link_wake_caller(link);
         pthread_mutex_unlock(&link->lock);
 }
 

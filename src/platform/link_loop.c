@@ -25,9 +25,7 @@ static void note_event(Link *link, virDomainPtr domain) {
         pthread_mutex_lock(&link->lock);
         link_mark(link, named ? uuid : NULL);
         link->work.event = link->poked = true;
-        if (link->status.asked_at_ns == 0)
-                link->status.asked_at_ns = link_now_ns();
-        pthread_cond_signal(&link->wake);
+        link_wake_caller(link);
         link_notify(link);
         pthread_mutex_unlock(&link->lock);
 }

@@ -58,6 +58,8 @@ void link_on_close(virConnectPtr connection, int reason, void *link);
 int64_t link_now_ns(void);
 /* With the lock held. */
 void link_notify(Link *link);
+/* There is something to do. */
+void link_wake_caller(Link *link);
 /* NULL: any of the VMs. */
 void link_mark(Link *link, const unsigned char *uuid);
 void link_set_state(Link *link, LinkState state, const char *error);

@@ -347,6 +347,7 @@ static void gives_way_to_a_pin_it_wrote_over(void **state) {
         model_set_range(&snapshot, snapshot.vm[vm].first_vcpu, 21, 21);
         round_is(2); /* the other vCPU follows it */
         assert_int_equal(plan.move[0].kind, MOVE_YIELD);
+        assert_int_equal(plan.move[0].from, 4);
         model_apply(&snapshot, &plan);
         assert_int_equal(pool_single(&snapshot.pool, vcpu_of(vm, 0)->mask), 21);
         round_is(0);

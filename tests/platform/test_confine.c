@@ -267,9 +267,11 @@ static void each_denied_call(void **state) {
                         fail_msg("%s: %d instead of EPERM", calls[i].name, r);
                 n_free += result_of_call(calls[i].number, 0) != EPERM;
         }
-        /* Without the filter root is refused next to nothing, others little. */
-        print_message("%u of %u calls are denied by nothing else\n", n_free, (unsigned)N_CALLS);
-        assert_true(n_free > N_CALLS / 2);
+        /* Without the filter root is refused next to nothing, others little; within somebody
+         * else's filter (a container's) nothing is proved. */
+        print_message("# %u of %u calls are denied by nothing else\n", n_free, (unsigned)N_CALLS);
+        if (n_free <= N_CALLS / 2)
+                skip();
 }
 
 /* In a process of its own. Exits with 100 where it could not be confined. */

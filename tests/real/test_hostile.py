@@ -202,15 +202,14 @@ def crowd(lab):
     for who, seconds in waited.items():
         print("# vasctl status of %s: %s" % (who, figures(seconds)))
         check(statistics.median(seconds) < 0.1 * patience() and max(seconds) < patience(), "%s waited", who)
-    check(did["most"] >= 1000 and did["middle"] >= 990, "not a thousand at once: %s", did)
+    check(did["most"] >= 1000 and did["middle"] >= 900, "not a thousand at once: %s", did)
     check(did["bytes"] > 10 << 20 and did["ended"] > 1000, "that was no attack: %s", did)
     check(most_kb - memory < 32 * 1024, "PSS grew from %d to %d kB", memory, most_kb)
     check(descriptors.n_looks > 100, "only %d looks at the descriptors", descriptors.n_looks)
-    # One more is accepted before another has to go; the other is one whose number changed amid a look.
-    explained = [n + CONNECTIONS_MAX + 2 for n in descriptors.before]
+    # One more is accepted before another has to go; a number can also change hands amid a look.
+    explained = [n + CONNECTIONS_MAX + 1 + OF_A_ROUND for n in descriptors.before]
     check(descriptors.most[1] <= explained[1], "sockets: %d, explained are %d", descriptors.most[1], explained[1])
-    check(descriptors.most[0] <= explained[0] + OF_A_ROUND, "descriptors: %d, explained are %d and those of a round",
-          descriptors.most[0], explained[0])
+    check(descriptors.most[0] <= explained[0], "descriptors: %d, explained are %d", descriptors.most[0], explained[0])
     wait_until(lambda: descriptors.now()[0] <= descriptors.before[0] + 8, 5, "descriptors are given back")
     equal(lab.strangers(), [], "CPUs owned twice")
     lab.daemon.stop()
