@@ -185,6 +185,7 @@ def crowd(lab):
     wait_until(vm.is_placed, SOON)
     memory = most_kb = memory_kb(lab.daemon.pid)
     waited = {"root": [], "another user": []}
+    slow = lab.daemon.is_sanitized()
     descriptors = Descriptors(lab.daemon.pid)
     with attacked() as did, descriptors:
         for i in range(6):
@@ -193,7 +194,7 @@ def crowd(lab):
             wait_until(vm.is_placed, 3 * SOON, "a VM is placed amid the crowd")
             for _ in range(10):
                 for who, before in (("root", ()), ("another user", AS_NOBODY)):
-                    answer = lab.vasctl("status", before=before)
+                    answer = lab.vasctl("status", before=before, timeout=120 if slow else 20)
                     check(answer.code == 0 and answer.out.startswith("Daemon"), "%s: %s", who, answer)
                     waited[who].append(answer.seconds)
             most_kb = max(most_kb, memory_kb(lab.daemon.pid))
@@ -201,7 +202,7 @@ def crowd(lab):
           (did, memory, most_kb, descriptors.before, descriptors.most, descriptors.n_looks))
     for who, seconds in waited.items():
         print("# vasctl status of %s: %s" % (who, figures(seconds)))
-        check(statistics.median(seconds) < 0.1 * patience() and max(seconds) < patience(), "%s waited", who)
+        check(slow or statistics.median(seconds) < 0.1 * patience() and max(seconds) < patience(), "%s waited", who)
     check(did["most"] >= 1000 and did["middle"] >= 900, "not a thousand at once: %s", did)
     check(did["bytes"] > 10 << 20 and did["ended"] > 1000, "that was no attack: %s", did)
     check(most_kb - memory < 32 * 1024, "PSS grew from %d to %d kB", memory, most_kb)

@@ -176,6 +176,12 @@ class Daemon:
         self.process.wait()
         self.process = None
 
+    def is_sanitized(self):
+        """Built with a sanitizer: many times slower, and its allocations can not be taken over."""
+        with open(self.program, "rb") as f:
+            program = f.read()
+        return b"__asan_init" in program or b"__tsan_init" in program
+
     def vasctl(self, *args, before=(), timeout=20):
         # `opt recover` looks for vas-daemon when none is running.
         environment = dict(os.environ, PATH=os.path.dirname(self.program) + ":" + os.environ["PATH"])
