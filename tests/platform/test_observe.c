@@ -487,11 +487,15 @@ static int with_descriptors(unsigned n, int (*run)(RealHost *)) {
                 struct rlimit few = {.rlim_cur = n, .rlim_max = n};
                 RealHost *poor;
 
-                if (setrlimit(RLIMIT_NOFILE, &few) < 0 || real_host_new(tree, "core:8 pu:1", &poor) < 0)
+                if (setrlimit(RLIMIT_NOFILE, &few) < 0)
+                        _exit(77); /* valgrind keeps these for itself */
+                if (real_host_new(tree, "core:8 pu:1", &poor) < 0)
                         _exit(1);
                 _exit(run(poor));
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+                skip();
         return status;
 }
 
