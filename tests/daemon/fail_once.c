@@ -107,8 +107,6 @@ CALL(json_t *, json_string_nocheck, (const char *text), (text), NULL, ENOMEM, EN
 CALL(json_t *, json_integer, (json_int_t n), (n), NULL, ENOMEM, ENOMEM)
 CALL(json_t *, json_real, (double n), (n), NULL, ENOMEM, ENOMEM)
 CALL(char *, json_dumps, (const json_t *json, size_t flags), (json, flags), NULL, ENOMEM, ENOMEM)
-CALL(json_t *, json_loadb, (const char *from, size_t n, size_t flags, json_error_t *error),
-     (from, n, flags, error), NULL, ENOMEM, ENOMEM)
 
 CALL(struct mntent *, getmntent_r, (FILE * file, struct mntent *ret, char *buffer, int size),
      (file, ret, buffer, size), NULL, EIO, ENOMEM)
@@ -179,16 +177,31 @@ json_t *__wrap_json_pack(const char *format, ...) {
         return json;
 }
 
+static json_t *out_of_memory(json_error_t *error) {
+        *error = (json_error_t){.line = 1, .text = "no memory"};
+        error->text[JSON_ERROR_TEXT_LENGTH - 1] = json_error_out_of_memory;
+        return NULL;
+}
+
+json_t *__real_json_loadb(const char *from, size_t n, size_t flags, json_error_t *error);
+json_t *__wrap_json_loadb(const char *from, size_t n, size_t flags, json_error_t *error);
+json_t *__wrap_json_loadb(const char *from, size_t n, size_t flags, json_error_t *error) {
+        bool hit = struck("json_loadb");
+
+        if (fails(hit, ENOMEM, ENOMEM))
+                return out_of_memory(error);
+        json_t *json = __real_json_loadb(from, n, flags, error);
+        after(hit);
+        return json;
+}
+
 json_t *__real_json_loadf(FILE *file, size_t flags, json_error_t *error);
 json_t *__wrap_json_loadf(FILE *file, size_t flags, json_error_t *error);
 json_t *__wrap_json_loadf(FILE *file, size_t flags, json_error_t *error) {
         bool hit = struck("json_loadf");
 
-        if (fails(hit, ENOMEM, EIO)) {
-                *error = (json_error_t){.line = 1, .text = "no memory"};
-                error->text[JSON_ERROR_TEXT_LENGTH - 1] = json_error_out_of_memory;
-                return NULL;
-        }
+        if (fails(hit, ENOMEM, EIO))
+                return out_of_memory(error);
         json_t *json = __real_json_loadf(file, flags, error);
         after(hit);
         return json;
