@@ -83,20 +83,19 @@ static uint32_t history_match(History *history, const Snapshot *snapshot, VmHist
 
 /* Only whole thousandths are added; the clock stays behind by what is left. */
 static int64_t credits_by_time(History *history, const Policy *policy, int64_t now_ns) {
-        int64_t rate = policy->credits_per_10s_milli, elapsed = now_ns - history->accrued_at_ns, longest, milli;
+        int64_t rate = policy->credits_per_10s_milli, elapsed = now_ns - history->accrued_at_ns, milli;
 
         if (rate <= 0 || elapsed <= 0) {
                 if (rate <= 0)
                         history->accrued_at_ns = now_ns;
                 return 0;
         }
-        longest = ((int64_t)policy->burst_milli / rate + 1) * 10 * CREDIT_PERIOD_NS;
-        if (elapsed >= longest) {
+        if (elapsed / (INT64_C(10) * CREDIT_PERIOD_NS) > policy->burst_milli / rate) {
                 history->accrued_at_ns = now_ns;
                 return policy->burst_milli;
         }
         milli = elapsed / 1000 * rate / (10 * (CREDIT_PERIOD_NS / 1000));
-        history->accrued_at_ns += milli * 10 * CREDIT_PERIOD_NS / rate;
+        history->accrued_at_ns += (int64_t)((__int128)milli * 10 * CREDIT_PERIOD_NS / rate);
         return milli;
 }
 
