@@ -33,8 +33,7 @@ static VerdictReason sight_reason(VmSight sight) {
         }
 }
 
-/* The slot of a set of one online CPU; NO_SLOT for any other set. */
-static int16_t single_slot(const PlanWork *work, SetId set) {
+int16_t single_slot(const PlanWork *work, SetId set) {
         int cpu = pool_single(&work->snapshot->pool, set);
 
         return cpu < 0 ? (int16_t)NO_SLOT : work->topology->slot_of[cpu];
@@ -139,12 +138,12 @@ static void vcpu_classify(PlanWork *work, uint32_t vcpu) {
                         .why = MOVE_PLACE};
         w->allowed = work_allowed(work, vcpu);
         w->known = v->before != SET_NONE || v->written != SET_NONE || v->intended != SET_NONE;
-        w->changed = w->known && v->mask != SET_NONE && !mask_is_ours(v);
         if (vcpu_is_pinned(work, v)) {
                 w->class = VCPU_PINNED;
                 w->stand = w->origin = single_slot(work, v->range);
                 return;
         }
+        w->changed = w->known && v->mask != SET_NONE && !mask_is_ours(v);
         if (w->changed)
                 w->why = v->range == v->range_then ? MOVE_REPAIR : MOVE_YIELD;
         else if (!w->known && vcpu_is_narrowed(work, vcpu) && !vm_takes_over(work, v->vm)) {

@@ -34,7 +34,7 @@ static void emit(PlanWork *work, uint32_t vcpu, MoveKind kind, int from, int to,
         };
 }
 
-static SetId slot_mask(PlanWork *work, int slot) {
+SetId slot_mask(PlanWork *work, int slot) {
         CpuSet set;
 
         cpuset_clear(&set);

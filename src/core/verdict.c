@@ -85,14 +85,6 @@ int score_compare(const Score *a, const Score *b) {
 
 /* Targets: what each thread is to hold. */
 
-static SetId single_mask(PlanWork *work, int slot) {
-        CpuSet set;
-
-        cpuset_clear(&set);
-        cpuset_add(&set, work->topology->cpu[slot].os);
-        return pool_intern(&work->snapshot->pool, &set);
-}
-
 static bool wants_release(const PlanWork *work, uint32_t vcpu) {
         const Vcpu *v = &work->snapshot->vcpu[vcpu];
 
@@ -105,8 +97,8 @@ static bool pin_is_covered(const PlanWork *work, uint32_t vcpu) {
         const Vcpu *v = &work->snapshot->vcpu[vcpu];
         VerdictKind kind = work->vm[v->vm].kind;
 
-        return work->vcpu[vcpu].class == VCPU_PINNED && work->vcpu[vcpu].stand != NO_SLOT && (kind == VERDICT_PLACED || kind == VERDICT_PINNED) &&
-               v->mask != SET_NONE && v->mask == v->written && v->mask != v->range;
+        return work->vcpu[vcpu].class == VCPU_PINNED && work->vcpu[vcpu].stand != NO_SLOT &&
+               (kind == VERDICT_PLACED || kind == VERDICT_PINNED) && v->mask != SET_NONE && v->mask == v->written && v->mask != v->range;
 }
 
 void work_set_targets(PlanWork *work) {
@@ -123,13 +115,11 @@ void work_set_targets(PlanWork *work) {
                         w->why = MOVE_RELEASE;
                         target->mask = v->range == v->range_then && v->before != SET_NONE ? v->before : v->range;
                 } else if (pin_is_covered(work, i)) {
-                        int cpu = pool_single(&work->snapshot->pool, v->mask);
-
                         w->why = MOVE_YIELD;
-                        w->origin = cpu < 0 ? (int16_t)NO_SLOT : work->topology->slot_of[cpu]; /* and not its pin */
+                        w->origin = single_slot(work, v->mask); /* and not its pin */
                         target->mask = v->range;
                 } else if (w->class == VCPU_MOVABLE && slot != NO_SLOT)
-                        target->mask = slot == w->origin ? v->mask : single_mask(work, slot);
+                        target->mask = slot == w->origin ? v->mask : slot_mask(work, slot);
         }
 }
 

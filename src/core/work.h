@@ -306,6 +306,8 @@ static inline bool allowed_has_cluster(const Allowed *allowed, unsigned cluster)
 unsigned allowed_capacity(const PlanWork *work, uint32_t allowed, unsigned cluster, Grain grain);
 
 /* classify.c */
+/* The slot of a set of one online CPU; NO_SLOT for any other set. */
+int16_t single_slot(const PlanWork *work, SetId set);
 void work_classify(PlanWork *work);
 
 /* board.c */
@@ -433,6 +435,8 @@ bool work_tidy_layers(PlanWork *work);
 void work_bind_to_memory(PlanWork *work);
 void work_minimum(PlanWork *work, uint32_t vm);
 void work_share(PlanWork *work);
+/* The set of that slot's CPU alone. */
+SetId slot_mask(PlanWork *work, int slot);
 void work_order_moves(PlanWork *work);
 void work_set_targets(PlanWork *work);
 void work_judge(PlanWork *work);

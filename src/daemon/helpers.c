@@ -299,28 +299,29 @@ bool helpers_masks_hold(const Rounds *rounds) {
         return true;
 }
 
+/* Nothing of ours is there, or what was there before this write. */
+static void entry_unname(Rounds *rounds, ThreadState *entry) {
+        entry->intended = SET_NONE;
+        if (entry->written == SET_NONE)
+                state_drop(rounds->state, entry);
+}
+
 void helpers_drop_writes(Rounds *rounds) {
         for (uint32_t i = 0; i < rounds->n_helper_writes; i++) {
                 ThreadState *entry = helper_entry(rounds, rounds->helper_write[i].helper);
 
-                if (!entry)
-                        continue;
-                entry->intended = SET_NONE;
-                if (entry->written == SET_NONE)
-                        state_drop(rounds->state, entry);
+                if (entry)
+                        entry_unname(rounds, entry);
         }
         rounds->n_helper_writes = 0;
 }
 
 /* --- the writes --- */
 
-/* Nothing of ours is there, or what was there before this write. */
 static void write_failed(Rounds *rounds, ThreadState *entry) {
         rounds->counters.writes_failed++;
         rounds->retry_soon = true;
-        entry->intended = SET_NONE;
-        if (entry->written == SET_NONE)
-                state_drop(rounds->state, entry);
+        entry_unname(rounds, entry);
 }
 
 /* The kernel has left another mask than ours: the thread's cpuset is smaller than we
