@@ -6,10 +6,10 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from xml.sax.saxutils import escape
@@ -19,10 +19,10 @@ from lab.daemon import RUNTIME
 from lab.sandbox import LAB, run_id
 
 SOON = 1.0
-HERE = os.path.dirname(os.path.abspath(__file__))
 # Neither root nor the user who attacks.
 AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
 CONNECTIONS_MAX = 64  # that the daemon takes, as SECURITY.md says
+AMID_A_CROWD = 0.3  # the kernel puts a newcomer behind the thousand that wait; some ten thousand are served in a second
 OF_A_ROUND = 16  # descriptors that a round opens for a moment
 # What may not reach a terminal, in UTF-8: C0 but for the line's end, DEL, C1, broken text, what hides or turns text.
 HARM = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\udc80-\udcff]")
@@ -159,13 +159,13 @@ class Descriptors:
 
 
 @contextlib.contextmanager
-def attacked():
+def attacked(lab):
     """While a thousand connections of one user are held or waited for; yields what they did, when it is over."""
-    script = shutil.copy(os.path.join(HERE, "attacker.py"), LAB + "/bin/attacker.py")
-    process = as_guest([sys.executable, script, RUNTIME + "/vas.sock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                       text=True, env={"PATH": os.environ["PATH"]})
+    program = shutil.copy(os.path.join(lab.build, "tests/real/attacker"), LAB + "/bin/")
+    process = as_guest([program, RUNTIME + "/vas.sock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     did = {}
     try:
+        check(select.select([process.stdout], [], [], 20 * patience())[0], "the attacker is not ready")
         equal(process.stdout.readline(), "ready\n", "the attacker's first line")
         yield did
         did.update(json.loads(process.communicate("", timeout=20)[0]))
@@ -187,7 +187,7 @@ def crowd(lab):
     waited = {"root": [], "another user": []}
     slow = lab.daemon.is_sanitized()
     descriptors = Descriptors(lab.daemon.pid)
-    with attacked() as did, descriptors:
+    with attacked(lab) as did, descriptors:
         for i in range(6):
             vm.destroy()
             vm = lab.vm("v%d" % i).start()
@@ -202,8 +202,9 @@ def crowd(lab):
           (did, memory, most_kb, descriptors.before, descriptors.most, descriptors.n_looks))
     for who, seconds in waited.items():
         print("# vasctl status of %s: %s" % (who, figures(seconds)))
-        check(slow or statistics.median(seconds) < 0.1 * patience() and max(seconds) < patience(), "%s waited", who)
-    check(did["most"] >= 1000 and did["middle"] >= 900, "not a thousand at once: %s", did)
+        check(slow or statistics.median(seconds) < AMID_A_CROWD * patience() and max(seconds) < 2 * patience(),
+              "%s waited", who)
+    check(did["most"] >= 990 and did["middle"] >= 900, "not a thousand at once: %s", did)
     check(did["bytes"] > 10 << 20 and did["ended"] > 1000, "that was no attack: %s", did)
     check(most_kb - memory < 32 * 1024, "PSS grew from %d to %d kB", memory, most_kb)
     check(descriptors.n_looks > 100, "only %d looks at the descriptors", descriptors.n_looks)
