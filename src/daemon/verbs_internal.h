@@ -26,7 +26,8 @@ bool request_bool(const Request *request, const char *name, bool *ret);
 /* Fills *ret; false, and the call is answered, when there is no view. */
 bool request_view(const Request *request, View *ret);
 
-void verb_plan(const Request *request);  /* verb_plan.c */
+void verb_get_status(const Request *request); /* verb_status.c */
+void verb_plan(const Request *request); /* verb_plan.c */
 void verb_check(const Request *request); /* verb_check.c */
 void verb_capture(const Request *request); /* verb_capture.c */
 void verb_get_events(const Request *request); /* verb_events.c */
