@@ -23,7 +23,7 @@
 #include <sys/un.h>
 
 #include "daemon/server.h"
-#include "model_host.h"
+#include "model_service.h"
 #include "platform/topology_hwloc.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -41,16 +41,8 @@ typedef struct Call {
         bool closed;
 } Call;
 
-struct Link {
-        int notify_fd;
-        bool up, asked;
-        uint64_t serial;
-};
-
 static char directory[32], socket_path[64];
 static Settings settings;
-static ModelHost model;
-static Link the_link;
 static const char *input;
 static Call calls[CALLS_MAX];
 static unsigned n_calls;
@@ -59,7 +51,6 @@ static unsigned n_calls;
 int __wrap_sd_event_loop(sd_event *event);
 int __wrap_sd_event_add_signal(sd_event *event, sd_event_source **ret, int sig,
                                sd_event_signal_handler_t handler, void *userdata);
-Host __wrap_real_host_door(RealHost *host);
 char *__wrap_topology_export_xml(const char *description, const char *root, ClusterLevel level);
 void __wrap_log_line(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int __real_file_replace(const char *path, const char *text, bool durable);
@@ -97,82 +88,6 @@ int __wrap_file_replace(const char *path, const char *text, bool durable) {
         if (strncmp(path, directory, length) != 0 || path[length] != '/' || strchr(path + length + 1, '/'))
                 return -EACCES;
         return __real_file_replace(path, text, false);
-}
-
-static int follow(void *self, const ThreadRef *thread, unsigned n) {
-        (void)self, (void)thread, (void)n;
-        return 0;
-}
-
-static int sample(void *self, ThreadSample *ret, DynamicCpus *ret_cpus) {
-        (void)self, (void)ret, (void)ret_cpus;
-        return -EIO; /* no session lasts until a beat */
-}
-
-Host __wrap_real_host_door(RealHost *host) {
-        static HostOps ops;
-        Host door = model_door(&model);
-
-        (void)host;
-        ops = *door.ops;
-        ops.follow = follow;
-        ops.sample = sample;
-        return (Host){.ops = &ops, .self = door.self};
-}
-
-static void link_notify(void) {
-        uint64_t one = 1;
-
-        must(write(the_link.notify_fd, &one, sizeof(one)) == sizeof(one));
-}
-
-int link_new(const char *uri, int notify_fd, Link **ret) {
-        (void)uri;
-        the_link = (Link){.notify_fd = notify_fd, .up = true};
-        *ret = &the_link;
-        link_notify();
-        return 0;
-}
-
-void link_request(Link *link, bool full) {
-        (void)full;
-        link->asked = true;
-        if (link->up)
-                link_notify();
-}
-
-void link_doubt(Link *link, const char *uuid) {
-        must(*uuid != '\0');
-        link_request(link, false);
-}
-
-bool link_poked(Link *link) {
-        (void)link;
-        return false;
-}
-
-FactList *link_take(Link *link) {
-        FactList *facts;
-
-        if (!link->up || !link->asked)
-                return NULL;
-        facts = calloc(1, sizeof(*facts));
-        must(facts != NULL);
-        link->asked = false;
-        facts->serial = ++link->serial;
-        facts->taken_at_ns = server_now(NULL);
-        return facts;
-}
-
-void link_status(Link *link, LinkStatus *ret) {
-        *ret = (LinkStatus){
-                .state = link->up ? LINK_UP : LINK_DOWN, .version = 10000000, .uri = "test:///default"};
-        if (!link->up)
-                strcpy(ret->error, "gone");
-}
-
-void link_abandon(Link *link) {
-        (void)link;
 }
 
 /* Where a list of members begins: "(a: type, b: type)"; NULL: not declared. */
@@ -373,8 +288,8 @@ static void start_vm(unsigned n_vcpus) {
         static const char *const names[] = {"vm", "evil\033[2J\xe2\x80\xae\xff\nname\xc2\x9b", "all", "(new)",
                                             ""};
 
-        if (model.n_vms < MODEL_VMS)
-                model_start(&model, names[model.last_serial % 5], n_vcpus, 0, 15);
+        if (the_model.n_vms < MODEL_VMS)
+                model_start(&the_model, names[the_model.last_serial % 5], n_vcpus, 0, 15);
 }
 
 /* '+': a VM of that many vCPUs comes; '-': one goes; '@': a vCPU is pinned to that
@@ -382,27 +297,26 @@ static void start_vm(unsigned n_vcpus) {
  * '~': libvirt goes or comes back. */
 static void happen(sd_event *event, const char *what) {
         unsigned number = *what ? (unsigned)strtoul(what + 1, NULL, 10) : 0;
-        ModelVm *vm = model.n_vms ? &model.vm[number % model.n_vms] : NULL;
+        ModelVm *vm = the_model.n_vms ? &the_model.vm[number % the_model.n_vms] : NULL;
 
         if (*what == '+')
                 start_vm(number % MODEL_VCPUS + 1);
         else if (*what == '-' && vm) {
                 model_destroy(vm);
-                model_forget(&model, (unsigned)(vm - model.vm));
+                model_forget(&the_model, (unsigned)(vm - the_model.vm));
         } else if (*what == '@' && vm)
                 model_vcpupin(vm, 0, number % 16, number % 16);
         else if (*what == '!') {
-                model.at_next = 0;
-                model.n_next = 1;
-                model.next_status[0] = number % (WRITE_RETRY + 1);
+                the_model.at_next = 0;
+                the_model.n_next = 1;
+                the_model.next_status[0] = number % (WRITE_RETRY + 1);
         } else if (*what == '?')
-                model.observe_fails = !model.observe_fails;
+                the_model.observe_fails = !the_model.observe_fails;
         else if (*what == '~') {
                 settle(event); /* who asked it to recover would wait for a second */
                 the_link.up = !the_link.up;
         }
-        the_link.asked = true;
-        link_notify();
+        model_event();
         if (*what == '~')
                 settle(event);
 }
@@ -452,11 +366,11 @@ static void set_up(void) {
 }
 
 static void set_scene(void) {
-        model_init(&model, 4, 4);
-        model_start(&model, "web1", 4, 0, 15);
-        model_helper(model_start(&model, "db1", 6, 0, 7));
-        model_vcpupin(model_start(&model, "legacy", 2, 0, 15), 0, 12, 12);
-        model_start(&model, "evil\033[2J\xe2\x80\xae\xff\nname\xc2\x9b", 1, 0, 15);
+        model_init(&the_model, 4, 4);
+        model_start(&the_model, "web1", 4, 0, 15);
+        model_helper(model_start(&the_model, "db1", 6, 0, 7));
+        model_vcpupin(model_start(&the_model, "legacy", 2, 0, 15), 0, 12, 12);
+        model_start(&the_model, "evil\033[2J\xe2\x80\xae\xff\nname\xc2\x9b", 1, 0, 15);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
