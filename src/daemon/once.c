@@ -70,22 +70,25 @@ static int once_init(Once *once, const Settings *settings, bool lock) {
 
         *once = (Once){.lock_fd = -1};
         r = runtime_paths_init(&once->paths, settings->runtime_dir);
-        if (r == 0 && lock)
-                r = once_lock(once);
+        if (r == 0 && lock && (r = once_lock(once)) < 0)
+                return r;
         if (r == 0)
                 r = state_new(&once->state);
         if (r == 0)
                 r = state_boot_id("", boot_id);
         if (r == 0) {
                 r = state_load(once->state, once->paths.state, boot_id, why);
-                if (r < 0)
+                if (r < 0) {
                         log_error("can not use %s: %s", once->paths.state, why[0] ? why : strerror(-r));
-                else
-                        r = real_host_new("", NULL, &once->real);
+                        return r;
+                }
+                r = real_host_new("", NULL, &once->real);
         }
         if (r == 0)
                 r = rounds_new(real_host_door(once->real), settings, once->state, once->paths.state, &once->rounds);
-        if (r == 0)
+        if (r < 0)
+                log_error("can not start: %s", strerror(-r));
+        else
                 once_choose_backend(once, settings);
         return r;
 }

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from lab import Skip, Wrong, case, check, cpu_list, equal, main, patience, threads
-from lab.daemon import CONF, LOG
+from lab.daemon import CONF, LOG, RUNTIME
 from lab.sandbox import LAB
 
 NOTE = LAB + "/fault"
@@ -48,6 +48,57 @@ def kept_cool_down():
     return kept["defrag"]["cool-down"]
 
 
+def failing(lab, at, kill=None):
+    """The environment of a process in which the call at=(place, number) fails, or before or after which it is killed;
+    of ("0", 0) none: it notes where it calls what."""
+    with open(NOTE, "w", encoding="ascii"):
+        pass
+    preloaded = lab.daemon._install(lab.build, "tests/real/fail_call.so")
+    return dict(os.environ, LD_PRELOAD=preloaded, VAS_FAIL_SITE=at[0], VAS_FAIL_AT=str(at[1]), VAS_FAIL_NOTE=NOTE,
+                **({"VAS_FAIL_KILL": kill} if kill else {}))
+
+
+def notes(word):
+    with open(NOTE, encoding="ascii") as f:
+        return [line.split()[1:] for line in f if line.startswith(word + " ")]
+
+
+def struck():
+    """The call that failed, or None."""
+    return next((note[0] for note in notes("struck")), None)
+
+
+def call_name(at, kill):
+    return "call %d at %s (%s)%s" % (at[1], at[0], struck(), " killed " + kill if kill else "")
+
+
+def places_noted():
+    """(place, name of the call, how often) of each, after a life in which nothing failed."""
+    return sorted((int(place, 16), name, int(n)) for name, place, n in notes("site"))
+
+
+def chosen_calls(places):
+    """(place, number) of each call that is tried."""
+    calls = [("%x" % place, k) for place, name, n in places if ONLY in (None, name)
+             for k in sorted({1 + i * n // OF_A_PLACE for i in range(OF_A_PLACE)})]
+    return calls[::max(1, len(calls) // N_CALLS)] if N_CALLS else calls
+
+
+def only_vcpus_are_bound(lab, vms, what):
+    for vm in vms:
+        for thread in threads.of_process(vm.pid):
+            check(thread.comm.startswith("CPU ") or thread.cpus == frozenset(lab.cpus), "%s: %s was bound", what, thread)
+
+
+def own_once(vms, what):
+    cpus = [cpu for vm in vms for cpu in vm.cpus()]
+    equal(len(cpus), len(set(cpus)), "%s: CPUs owned once of %s" % (what, cpus))
+
+
+def are_restored(lab, vms):
+    return all(set(vm.masks().values()) == {frozenset(lab.pair())} for vm in vms)
+
+
 class Ended(Exception):
     """The daemon has."""
 
@@ -64,15 +115,9 @@ class Life:
         self.expected = {}  # what is in force
         self.warnings = set()  # that status had
         self.kept = None  # what was said to be kept
-        with open(NOTE, "w", encoding="ascii"):
-            pass
-        environment = dict(os.environ, LD_PRELOAD=lab.daemon._install(lab.build, "tests/real/fail_call.so"),
-                           VAS_FAIL_SITE=at[0], VAS_FAIL_AT=str(at[1]), VAS_FAIL_NOTE=NOTE)
-        if kill:
-            environment["VAS_FAIL_KILL"] = kill
         with open(LOG, "wb") as log:
             self.process = subprocess.Popen([lab.daemon.program, "start", "server"], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=environment)
+                                            stdout=log, stderr=log, env=failing(lab, at, kill))
 
     def live(self):
         """From start to end, with all of it between."""
@@ -209,7 +254,7 @@ class Life:
     # What it says, and what is true.
 
     def __str__(self):
-        return "call %d at %s (%s)%s" % (self.at[1], self.at[0], self.call(), " killed " + self.kill if self.kill else "")
+        return call_name(self.at, self.kill)
 
     def is_alive(self):
         return self.process.poll() is None
@@ -273,31 +318,19 @@ class Life:
         check(self.wait_for(is_well) or self.explained(),
               "%s: it does not place the VMs, and does not say why: %s", self, self.lab.daemon.log())
 
-    @staticmethod
-    def notes(word):
-        with open(NOTE, encoding="ascii") as f:
-            return [line.split()[1:] for line in f if line.startswith(word + " ")]
-
-    def call(self):
-        return next((note[0] for note in self.notes("struck")), None)
-
     def own_once(self):
         # Where there is another layer, its VM has CPUs of its own there.
         for vms in ((self.vms[:2], self.vms[2:]) if self.dynamic else (self.vms,)):
-            cpus = [cpu for vm in vms for cpu in vm.cpus()]
-            equal(len(cpus), len(set(cpus)), "%s: CPUs owned once of %s" % (self, cpus))
-        for vm in self.vms:
-            for thread in threads.of_process(vm.pid):
-                check(thread.comm.startswith("CPU ") or thread.cpus == frozenset(self.lab.cpus),
-                      "%s: %s was bound", self, thread)
+            own_once(vms, self)
+        only_vcpus_are_bound(self.lab, self.vms, self)
 
     def restored(self):
-        return all(set(vm.masks().values()) == {frozenset(self.lab.pair())} for vm in self.vms)
+        return are_restored(self.lab, self.vms)
 
     def judge_end(self):
         """It ended well, or said with its last words why not."""
         last = self.log.splitlines()[-3:]
-        if self.kill and self.call():
+        if self.kill and struck():
             equal(self.code, -signal.SIGKILL, "%s: exit code" % self)
             return
         check(self.code in (0, 1, 2), "%s: exit code %d; %s", self, self.code, self.log)
@@ -329,17 +362,11 @@ class Fate:
         check(first.kept == "71s" and not first.paused and first.dynamic and
               first.expected["dynamic.util-thresh"] == "81" and first.expected["defrag.burst"] == "12",
               "the first life did not do all that it was to do: %r; its log: %s", first.expected, first.log)
-        self.total = int(first.notes("calls")[0][0])
-        self.places = sorted((int(place, 16), name, int(n)) for name, place, n in first.notes("site"))
+        self.total = int(notes("calls")[0][0])
+        self.places = places_noted()
         check(self.total > 2000 and len(self.places) > 200, "%d calls from %d places", self.total, len(self.places))
         self.usual = first.said()
         self.next_life(first)
-
-    def chosen_calls(self):
-        """(place, number) of each call that is tried."""
-        calls = [("%x" % place, k) for place, name, n in self.places if ONLY in (None, name)
-                 for k in sorted({1 + i * n // OF_A_PLACE for i in range(OF_A_PLACE)})]
-        return calls[::max(1, len(calls) // N_CALLS)] if N_CALLS else calls
 
     def strike(self, at, kill=None):
         """A life, and the next. What is wrong is told at the end: a long run is to find more than one thing."""
@@ -354,7 +381,7 @@ class Fate:
             life.process.kill()
             life.process.wait()
         self.tried += 1
-        self.names += [life.call()] if life.call() else []
+        self.names += [struck()] if struck() else []
         self.ended += life.code != 0
         self.next_life(life)
 
@@ -384,7 +411,7 @@ def some_vms(lab):
 @case("a call that fails: the daemon goes on or ends with a clear line, what it says is true, and the next start is right")
 def failures(lab):
     fate = Fate(lab)
-    for at in fate.chosen_calls():
+    for at in chosen_calls(fate.places):
         fate.strike(at)
     fate.report("failed")
 
@@ -392,10 +419,78 @@ def failures(lab):
 @case("a kill before or after a call: the next start is right")
 def kills(lab):
     fate = Fate(lab)
-    for number, at in enumerate(fate.chosen_calls()):
+    for number, at in enumerate(chosen_calls(fate.places)):
         for kill in ("before", "after") if N_CALLS == 0 else (("before", "after")[number % 2],):
             fate.strike(at, kill)
     fate.report("killed it")
+
+
+class Errand:
+    """What vas-daemon does without staying: `--oneshot` or `recover`."""
+
+    def __init__(self, lab, vms, words, at=("0", 0), kill=None):
+        self.lab, self.vms, self.words, self.at, self.kill = lab, vms, words, at, kill
+        done = subprocess.run([lab.daemon.program, words], capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL, timeout=60 * patience(), env=failing(lab, at, kill))
+        self.code, self.err = done.returncode, done.stderr
+
+    def __str__(self):
+        return "%s, %s" % (self.words, call_name(self.at, self.kill))
+
+    def is_done(self):
+        if self.words == "recover":
+            return are_restored(self.lab, self.vms)
+        return all(vm.is_placed() for vm in self.vms[:2])
+
+    def judge(self):
+        own_once(self.vms, self)
+        only_vcpus_are_bound(self.lab, self.vms, self)
+        if self.kill and struck():
+            equal(self.code, -signal.SIGKILL, "%s: exit code" % self)
+        elif self.code == 0:
+            check(self.is_done(), "%s: it ended with 0, but: %s; %s", self, [vm.masks() for vm in self.vms], self.err)
+        else:
+            check(self.code in (1, 2, 5), "%s: exit code %d; %s", self, self.code, self.err)
+            check(any(TROUBLE.search(line) for line in self.err.splitlines()[-3:]), "%s: it ended with %d and does not "
+                  "say why: %r", self, self.code, self.err)
+        return self
+
+
+def undo(lab, vms, after):
+    """Also what a fault has left."""
+    answer = lab.daemon.run("recover", timeout=60)
+    equal(answer.code, 0, "exit code of recover after %s: %s" % (after, answer.err))
+    check(are_restored(lab, vms), "recover after %s leaves masks: %s", after, [vm.masks() for vm in vms])
+    os.unlink(RUNTIME + "/state.json")  # in which it is paused
+
+
+@case("the same of --oneshot and of recover: it is done, or it says why not; and recover is right after it")
+def errands(lab):
+    vms = some_vms(lab)
+    write_files()
+    tried, ended, names, wrong = 0, 0, [], []
+    for words in ("--oneshot", "recover"):
+        lab.daemon.run("--oneshot") if words == "recover" else None
+        equal(Errand(lab, vms, words).judge().code, 0, words)
+        places = places_noted()
+        check(len(places) > 50, "%d places", len(places))
+        undo(lab, vms, words)
+        kills = (None, "before", "after")
+        for number, at in enumerate(chosen_calls(places)):
+            for kill in kills if N_CALLS == 0 else (kills[number % 3],):
+                lab.daemon.run("--oneshot") if words == "recover" else None
+                errand = Errand(lab, vms, words, at, kill)
+                tried, ended = tried + 1, ended + (errand.code != 0)
+                names += [struck()] if struck() else []
+                try:
+                    errand.judge()
+                except Wrong as what:
+                    wrong.append(str(what))
+                    print("# wrong: " + wrong[-1].splitlines()[0], flush=True)
+                undo(lab, vms, errand)
+    print("# %d calls were tried and %d struck (%d functions); %d ended it" % (tried, len(names), len(set(names)), ended))
+    check(not wrong, "%d were wrong:\n%s", len(wrong), "\n".join(wrong))
+    check(2 * len(names) >= tried, "only %d of %d calls were struck", len(names), tried)
 
 
 main(__file__)
