@@ -101,8 +101,8 @@ static FactList *take_list(Link *link, int notify_fd, int timeout_ms) {
                 uint64_t count;
                 if (facts)
                         return facts;
-                if (poll(&poll_fd, 1, POLL_MS) > 0 && read(notify_fd, &count, sizeof(count)) < 0)
-                        return NULL;
+                if (poll(&poll_fd, 1, POLL_MS) > 0)
+                        (void)!read(notify_fd, &count, sizeof(count)); /* what could not be read calls again */
         }
         return NULL;
 }
@@ -121,7 +121,8 @@ static FactList *ask_libvirt(const Settings *settings, int timeout_ms) {
         facts = take_list(link, notify_fd, timeout_ms);
         link_status(link, &status);
         if (!facts)
-                log_error("no answer from libvirt at %s: %s", status.uri, status.error);
+                log_error("no answer from libvirt at %s: %s", status.uri,
+                          status.error[0] ? status.error : "it takes too long");
         link_abandon(link);
         steal_fd(&notify_fd); /* the abandoned threads may still write to it */
         return facts;
@@ -150,6 +151,25 @@ static void print_moves(const Rounds *rounds, bool act) {
                rounds->snapshot->n_vms, rounds->snapshot->n_vms == 1 ? "" : "s", plan->n_moves,
                plan->n_moves == 1 ? "" : "s", act ? "done" : "wanted", plan->before.unplaced,
                plan->after.unplaced, plan->before.excess_clusters, plan->after.excess_clusters);
+}
+
+/* Says which VMs libvirt knows and we can not see, and why. Returns how many. */
+static unsigned tell_unseen(const Rounds *rounds) {
+        const Snapshot *snapshot = rounds->snapshot;
+        unsigned unseen = snapshot->n_beyond_limits;
+
+        if (unseen)
+                log_warning("%u VMs are beyond the documented limits and are left alone", unseen);
+        for (uint32_t v = 0; v < snapshot->n_vms; v++) {
+                const Verdict *verdict = &rounds->plan->verdict[v];
+
+                if (verdict->kind != VERDICT_UNSEEN)
+                        continue;
+                log_warning("%s is not placed, it can not be seen: %s", snapshot->vm[v].name,
+                            reason_text(verdict->reason));
+                unseen++;
+        }
+        return unseen;
 }
 
 /* Ends it; the exit code for result r. */
@@ -187,6 +207,8 @@ int once_round(const Settings *settings, bool act) {
                 while (!rounds_apply_some(once.rounds, INT64_C(1000000000)))
                         ;
                 print_moves(once.rounds, act);
+                if (tell_unseen(once.rounds) > 0)
+                        r = -EIO;
                 if (once.rounds->counters.writes_failed) {
                         log_error("%llu writes failed: %s", (unsigned long long)once.rounds->counters.writes_failed,
                                   once.rounds->trouble[0] ? once.rounds->trouble : "the kernel refused them");
