@@ -38,7 +38,6 @@ static void recover(Server *server) {
         unsigned restored, failed;
         int r;
 
-        server->state->paused = true; /* whatever was asked for meanwhile */
         r = restore(server, false, &restored, &failed);
         log_notice("recovered: %u threads restored, %u could not be; paused until 'vasctl resume'", restored,
                    failed);
@@ -48,13 +47,17 @@ static void recover(Server *server) {
         server_poke(server, true);
 }
 
+void undo_now(Server *server) {
+        if (server->n_undo_calls > 0)
+                recover(server);
+}
+
 static int on_due(sd_event_source *source, uint64_t usec, void *userdata) {
         Server *server = userdata;
 
         (void)source;
         (void)usec;
-        if (server->n_undo_calls > 0)
-                recover(server);
+        undo_now(server);
         return 0;
 }
 

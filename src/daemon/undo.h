@@ -13,6 +13,9 @@
  * call then. */
 void undo_ask(Server *server, ControlCall *call);
 
+/* Undoes at once what was asked for and still waits for libvirt, if anything does. */
+void undo_now(Server *server);
+
 /* The newest list is there: undoes what was asked for, where it can serve. */
 void undo_take_list(Server *server);
 

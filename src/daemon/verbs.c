@@ -272,9 +272,12 @@ static void verb_get_settings(const Request *request) {
 
 static void set_paused(const Request *request, bool paused) {
         Server *server = request->server;
-        bool before = server->state->paused;
+        bool before;
         char text[256];
 
+        if (!paused)
+                undo_now(server); /* one thing after the other */
+        before = server->state->paused;
         server->state->paused = paused;
         if (paused)
                 server_cancel_round(server, "paused: 'vasctl resume' lets the daemon act again");

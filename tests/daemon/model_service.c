@@ -79,7 +79,7 @@ FactList *link_take(Link *link) {
         FactList *facts;
         struct timespec now;
 
-        if (!link->up || !link->asked)
+        if (!link->up || link->silent || !link->asked)
                 return NULL;
         facts = calloc(1, sizeof(*facts));
         assert(facts != NULL);

@@ -13,6 +13,7 @@
 struct Link {
         int notify_fd;
         bool up, asked;
+        bool silent; /* it has no list yet */
         unsigned n_asked_full;
         uint64_t serial;
 };

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -26,6 +28,7 @@
 enum { NEVER_S = 3600, PATIENCE_MS = 20000 };
 
 static void (*script)(sd_event *event);
+static char directory[32];
 
 int __wrap_sd_event_loop(sd_event *event);
 
@@ -49,11 +52,12 @@ static int64_t run(sd_event *event, int64_t ms, unsigned until_n_full) {
 }
 
 static void serve(void (*what_happens)(sd_event *event)) {
-        char directory[] = "/tmp/vsched-server-XXXXXX", config[64], left[64];
+        char config[64], left[64];
         static const char *const leaves[] = {"state.json", "lock", "vas.sock"};
         Options options = {.command = COMMAND_START, .config = config, .persisted = config};
         static Settings settings;
 
+        strcpy(directory, "/tmp/vsched-server-XXXXXX");
         assert_non_null(mkdtemp(directory));
         snprintf(config, sizeof(config), "%s/vas.conf", directory);
         settings_defaults(&settings);
@@ -138,11 +142,58 @@ static void test_next_try_is_brought_forward(void **state) {
         serve(rounds_fail_again);
 }
 
+/* Sends a call of ours that has no parameters. Returns the connection. */
+static int ask(const char *method) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        char text[128];
+        int n = snprintf(text, sizeof(text), "{\"method\":\"io.vsched.Daemon.%s\"}", method);
+
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s/vas.sock", directory);
+        assert_true(fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
+        assert_int_equal(send(fd, text, (size_t)n + 1, MSG_NOSIGNAL), n + 1);
+        return fd;
+}
+
+/* What was answered until now. */
+static void assert_answer(int fd, const char *expected) {
+        char text[1024] = "";
+
+        assert_true(recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+        assert_string_equal(text, expected);
+        close(fd);
+}
+
+static void resume_amid_recover(sd_event *event) {
+        int recover, resume;
+
+        settle(event);
+        the_link.silent = true;
+        recover = ask("Recover");
+        run(event, 100, UINT32_MAX);
+        assert_true(model_cpu(&the_model.vm[0], 0) >= 0); /* it waits for libvirt */
+        resume = ask("Resume");
+        run(event, 100, UINT32_MAX);
+        assert_int_equal(model_cpu(&the_model.vm[0], 0), -1);
+        assert_answer(recover, "{\"parameters\":{\"restored\":4,\"failed\":0}}");
+        the_link.silent = false;
+        model_event();
+        run(event, 200, UINT32_MAX);
+        assert_answer(resume, "{\"parameters\":{}}");
+        assert_true(model_cpu(&the_model.vm[0], 0) >= 0);
+}
+
+static void test_who_resumes_amid_a_recover_has_the_last_word(void **state) {
+        (void)state;
+        serve(resume_amid_recover);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_failed_round_is_tried_again),
                 cmocka_unit_test(test_events_do_not_put_off_the_next_try),
                 cmocka_unit_test(test_next_try_is_brought_forward),
+                cmocka_unit_test(test_who_resumes_amid_a_recover_has_the_last_word),
         };
         sigset_t taken;
 
