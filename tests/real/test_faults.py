@@ -108,7 +108,7 @@ class Life:
     what a life says in which nothing fails, in its log and as warnings."""
 
     def __init__(self, lab, vms, at=("0", 0), kill=None, usual=()):
-        self.lab, self.vms, self.at, self.kill, self.usual = lab, vms, at, kill, usual
+        self.lab, self.vms, self.at, self.kill, self.usual = lab, vms, at, kill, set(usual)
         self.code = None
         self.paused = False  # it may be
         self.dynamic = False  # it may be
@@ -312,8 +312,9 @@ class Life:
         return warnings - self.usual or [line for line in self.unusual() if TROUBLE.search(line)]
 
     def goes_on(self):
+        # Two of the VMs have a CPU each, or the third has both, as a life that was killed may have left it.
         def is_well():
-            return self.has_looked() and all(vm.is_placed() for vm in self.vms[:2])
+            return self.has_looked() and {cpu for vm in self.vms for cpu in vm.cpus()} == set(self.lab.pair())
 
         check(self.wait_for(is_well) or self.explained(),
               "%s: it does not place the VMs, and does not say why: %s", self, self.lab.daemon.log())
