@@ -14,8 +14,13 @@
  *
  * Both threads are detached, and the Link belongs to whoever leaves it last: an
  * abandoned link whose call never returns stays behind and is no worse than
- * unreachable. The loop ends after the caller, since closing a connection
- * properly may need keep-alive to run.
+ * unreachable.
+ *
+ * An abandoned link leaves its connection open, for the end of the process to close.
+ * Whoever takes back his registrations for events has them removed by one of
+ * libvirtd's worker threads; with the last one it removes a timer of its main loop,
+ * and one in some hundred such ends was the end of libvirtd 9.0, too. After a client
+ * that is just gone it cleans up in its main loop itself.
  */
 
 #include "platform/link.h"
@@ -75,6 +80,18 @@ void link_mark(Link *link, const unsigned char *uuid) {
                 memcpy(marks->uuid[marks->n++], uuid, VIR_UUID_BUFLEN);
 }
 
+/* Those with open connections. Events may still name them, where another link's
+ * loop runs. */
+static Link *left_behind;
+static pthread_mutex_t left_behind_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void leave_behind(Link *link) {
+        pthread_mutex_lock(&left_behind_lock);
+        link->next_left = left_behind;
+        left_behind = link;
+        pthread_mutex_unlock(&left_behind_lock);
+}
+
 static Link *link_free(Link *link) {
         if (!link)
                 return NULL;
@@ -82,6 +99,10 @@ static Link *link_free(Link *link) {
                 virEventRemoveHandle(link->loop_watch);
         if (link->loop_fd >= 0)
                 close(link->loop_fd);
+        if (link->left_open) {
+                leave_behind(link);
+                return NULL;
+        }
         pthread_mutex_destroy(&link->lock);
         pthread_cond_destroy(&link->wake);
         fact_list_free(link->fresh);

@@ -59,5 +59,6 @@ FactList *link_take(Link *link);
 void link_status(Link *link, LinkStatus *ret);
 
 /* Abandons the link without waiting; safe while libvirt hangs. Nothing is
- * written to notify_fd afterwards. Takes NULL. */
+ * written to notify_fd afterwards. Its connection is left to the end of the
+ * process. Takes NULL. */
 void link_abandon(Link *link);

@@ -465,10 +465,10 @@ static void run(Caller *caller) {
 static void end(Caller *caller) {
         Link *link = caller->link;
 
-        disconnect(caller);
         cache_clear(&caller->cache);
         free(caller->marks);
         pthread_mutex_lock(&link->lock);
+        link->left_open = caller->connection;
         link->caller_ended = true;
         pthread_mutex_unlock(&link->lock);
         (void)eventfd_write(link->loop_fd, 1);

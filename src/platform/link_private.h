@@ -35,6 +35,8 @@ struct Link {
         unsigned users;       /* the main thread and the link's two; the last frees it */
         int notify_fd;
         bool caller_ended;    /* nothing is called any more: the loop may end */
+        virConnectPtr left_open; /* by the caller thread at its end; see link.c */
+        Link *next_left;
         LinkWork work;
         LinkMarks *marks;
         char lost_why[64];

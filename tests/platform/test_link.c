@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <libvirt/libvirt.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -37,6 +38,21 @@ typedef struct Bench {
         virConnectPtr other; /* another user of the same hypervisor */
         unsigned n_lists;    /* taken so far */
 } Bench;
+
+/* What a link does to its connection. */
+static atomic_uint n_deregistered, n_closed;
+
+int __real_virConnectDomainEventDeregisterAny(virConnectPtr connection, int id);
+int __wrap_virConnectDomainEventDeregisterAny(virConnectPtr connection, int id) {
+        n_deregistered++;
+        return __real_virConnectDomainEventDeregisterAny(connection, id);
+}
+
+int __real_virConnectClose(virConnectPtr connection);
+int __wrap_virConnectClose(virConnectPtr connection) {
+        n_closed++;
+        return __real_virConnectClose(connection);
+}
 
 static int64_t now_ns(void) {
         struct timespec now;
@@ -172,7 +188,7 @@ static void bench_abandon(Bench *bench) {
         link_abandon(bench->link);
         note_cost(bench, since_ns);
         if (bench->other)
-                virConnectClose(bench->other);
+                __real_virConnectClose(bench->other);
         assert_true(bench->worst_ns < NEVER_BLOCKS_MS * INT64_C(1000000));
         close(bench->fd);
 }
@@ -180,6 +196,7 @@ static void bench_abandon(Bench *bench) {
 static void bench_end(Bench *bench) {
         bench_abandon(bench);
         wait_threads_end();
+        assert_int_equal(n_deregistered + n_closed, 0); /* see link.c */
 }
 
 static virDomainPtr domain_start(Bench *bench, const char *name, unsigned vcpus, const char *more) {

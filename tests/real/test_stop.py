@@ -14,6 +14,8 @@ from lab import UNPLUG, Skip, case, check, cpu_list, equal, main, patience, wait
 from lab.sandbox import LAB
 
 SOON = 1.0
+# ENDS=3000 to be sure: of a daemon that deregistered its events, each 300th or so was too much for libvirtd 9.0.
+N_ENDS = int(os.environ.get("ENDS", "40"))
 
 
 def all_masks(vms):
@@ -422,6 +424,16 @@ def quick_stop(lab):
     seconds = lab.daemon.stop()
     check(seconds < patience(), "it took %.2f s", seconds)
     equal(all_masks(vms), masks, "masks")
+
+
+@case("libvirtd outlives the daemon's starts and ends")
+def ends(lab):
+    lab.vm("a").start()
+    for i in range(N_ENDS):
+        lab.daemon.start()
+        lab.daemon.stop()
+        check(lab.libvirtd.process.poll() is None, "libvirtd ended with %s after %d ends", lab.libvirtd.process.returncode,
+              i + 1)
 
 
 main(__file__)
