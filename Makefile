@@ -11,7 +11,7 @@
 #   make demo-vhost      the same for the eye
 #   make soak      200 real VMs, churned for SOAK_MINUTES (30): what the daemon costs (root)
 #   make check-packages  the packages in a fresh system: a minute (root)
-#   make faults    calls of our own code fail one by one, and a kill at each: two hours (root)
+#   make faults    calls of our own code fail one by one, and a kill at each: half an hour (root)
 #   make analyze   clang-tidy and cppcheck: minutes
 #   make coverage  how much of the code the tests run: minutes (root)
 #   make sanitize  the tests under ASan, UBSan, TSan and valgrind: half an hour (root)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "daemon/backend.h"
 #include "daemon/prefer.h"
@@ -93,18 +94,26 @@ static int once_init(Once *once, const Settings *settings, bool lock) {
         return r;
 }
 
+static int64_t now_ms(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
 /* Waits for the link's first list; NULL when none came in time. */
 static FactList *take_list(Link *link, int notify_fd, int timeout_ms) {
-        for (int waited = 0; waited < timeout_ms; waited += POLL_MS) {
+        int64_t until_ms = now_ms() + timeout_ms, left_ms;
+        FactList *facts;
+
+        while (!(facts = link_take(link)) && (left_ms = until_ms - now_ms()) > 0) {
                 struct pollfd poll_fd = {.fd = notify_fd, .events = POLLIN};
-                FactList *facts = link_take(link);
                 uint64_t count;
-                if (facts)
-                        return facts;
-                if (poll(&poll_fd, 1, POLL_MS) > 0)
+
+                if (poll(&poll_fd, 1, left_ms < POLL_MS ? (int)left_ms : POLL_MS) > 0)
                         (void)!read(notify_fd, &count, sizeof(count)); /* what could not be read calls again */
         }
-        return NULL;
+        return facts;
 }
 
 static FactList *ask_libvirt(const Settings *settings, int timeout_ms) {
@@ -124,7 +133,6 @@ static FactList *ask_libvirt(const Settings *settings, int timeout_ms) {
                 log_error("no answer from libvirt at %s: %s", status.uri,
                           status.error[0] ? status.error : "it takes too long");
         link_abandon(link);
-        steal_fd(&notify_fd); /* the abandoned threads may still write to it */
         return facts;
 }
 
@@ -153,23 +161,40 @@ static void print_moves(const Rounds *rounds, bool act) {
                plan->after.unplaced, plan->before.excess_clusters, plan->after.excess_clusters);
 }
 
-/* Says which VMs libvirt knows and we can not see, and why. Returns how many. */
-static unsigned tell_unseen(const Rounds *rounds) {
+/* One that is just coming or going is no fault. */
+static bool may_be_unseen(VerdictReason reason) {
+        return reason == REASON_STARTING || reason == REASON_NO_PROCESS;
+}
+
+/* Says which VMs libvirt knows and we can not see, and why. Whether one of them should have been. */
+static bool tell_unseen(const Rounds *rounds) {
         const Snapshot *snapshot = rounds->snapshot;
-        unsigned unseen = snapshot->n_beyond_limits;
+        bool bad = snapshot->n_beyond_limits > 0;
 
-        if (unseen)
-                log_warning("%u VMs are beyond the documented limits and are left alone", unseen);
+        if (bad)
+                log_error("%u VMs are beyond the documented limits and are left alone", snapshot->n_beyond_limits);
         for (uint32_t v = 0; v < snapshot->n_vms; v++) {
-                const Verdict *verdict = &rounds->plan->verdict[v];
+                VerdictReason reason = rounds->plan->verdict[v].reason;
 
-                if (verdict->kind != VERDICT_UNSEEN)
+                if (rounds->plan->verdict[v].kind != VERDICT_UNSEEN)
                         continue;
-                log_warning("%s is not placed, it can not be seen: %s", snapshot->vm[v].name,
-                            reason_text(verdict->reason));
-                unseen++;
+                log_line(may_be_unseen(reason) ? LOG_NOTICE : LOG_ERR, "%s is not placed, it can not be seen: %s",
+                         snapshot->vm[v].name, reason_text(reason));
+                bad |= !may_be_unseen(reason);
         }
-        return unseen;
+        return bad;
+}
+
+/* All that was not done as it was planned is said. 0 or -EIO. */
+static int once_judge(const Rounds *rounds) {
+        bool bad = tell_unseen(rounds);
+
+        if (rounds->counters.writes_failed)
+                log_error("%llu writes failed: %s", (unsigned long long)rounds->counters.writes_failed,
+                          rounds->trouble[0] ? rounds->trouble : "the kernel refused them");
+        else if (rounds->trouble[0])
+                log_error("%s", rounds->trouble);
+        return bad || rounds->counters.writes_failed || rounds->trouble[0] ? -EIO : 0;
 }
 
 /* Ends it; the exit code for result r. */
@@ -207,13 +232,7 @@ int once_round(const Settings *settings, bool act) {
                 while (!rounds_apply_some(once.rounds, INT64_C(1000000000)))
                         ;
                 print_moves(once.rounds, act);
-                if (tell_unseen(once.rounds) > 0)
-                        r = -EIO;
-                if (once.rounds->counters.writes_failed) {
-                        log_error("%llu writes failed: %s", (unsigned long long)once.rounds->counters.writes_failed,
-                                  once.rounds->trouble[0] ? once.rounds->trouble : "the kernel refused them");
-                        r = -EIO;
-                }
+                r = once_judge(once.rounds);
         }
         fact_list_free(facts);
         return once_end(&once, r);
@@ -234,10 +253,11 @@ int once_recover(const Settings *settings) {
                 fact_list_free(facts);
                 once.state->paused = true;
                 r = rounds_restore(once.rounds, false, &restored, &failed);
-                printf("%u thread%s restored, %u could not be; a daemon stays paused until 'vasctl resume'\n", restored,
-                       restored == 1 ? "" : "s", failed);
+                printf("%u thread%s restored, %u could not be%s\n", restored, restored == 1 ? "" : "s", failed,
+                       r < 0 ? "" : "; a daemon stays paused until 'vasctl resume'");
                 if (failed)
-                        log_error("some threads could not be restored: root or CAP_SYS_NICE is needed");
+                        log_error("some threads could not be restored%s",
+                                  once.rounds->denied ? ": root or CAP_SYS_NICE is needed" : "");
         }
         return once_end(&once, failed ? -EIO : r);
 }

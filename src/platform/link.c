@@ -19,7 +19,7 @@
  * An abandoned link leaves its connection open, for the end of the process to close.
  * Whoever takes back his registrations for events has them removed by one of
  * libvirtd's worker threads; with the last one it removes a timer of its main loop,
- * and one in some hundred such ends was the end of libvirtd 9.0, too. After a client
+ * and of libvirtd 9.0 about each thousandth such end was the end. After a client
  * that is just gone it cleans up in its main loop itself.
  */
 

@@ -328,11 +328,14 @@ static int serve(Caller *caller, const LinkWork *work, char why[LINK_WHY_SIZE]) 
         return r == 0 && caller->full_pending ? serve_full(caller, why) : r;
 }
 
+/* Where libvirtd is still there, as a proxy is for one that has gone, nothing is
+ * deregistered (see link.c): what is left of the connection stays behind. */
 static void disconnect(Caller *caller) {
         if (!caller->connection)
                 return;
         cache_release(&caller->cache);
-        link_events_deregister(caller->connection, caller->callback);
+        if (virConnectIsAlive(caller->connection) != 1)
+                link_events_deregister(caller->connection, caller->callback);
         (void)virConnectUnregisterCloseCallback(caller->connection, link_on_close);
         (void)virConnectClose(caller->connection);
         caller->connection = NULL;

@@ -144,12 +144,11 @@ int main(int argc, char **argv) {
         strcpy(address.sun_path, argv[1]);
         messages_make();
         threads_start();
-        while (n_now < CONNECTIONS * 9 / 10)
-                usleep(1000 * LOOK_MS);
+        struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+        while (n_now < CONNECTIONS * 9 / 10 && poll(&in, 1, LOOK_MS) == 0)
+                ;
         puts("ready");
         fflush(stdout);
-
-        struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
         while (poll(&in, 1, LOOK_MS) == 0) {
                 looks[n_now]++;
                 n_looks++;

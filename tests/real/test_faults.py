@@ -17,6 +17,7 @@ from lab.sandbox import LAB
 
 NOTE = LAB + "/fault"
 KEPT = "/var/lib/vas/settings.conf"
+STATE = RUNTIME + "/state.json"
 N_CALLS = int(os.environ.get("FAULT_CALLS", "10"))
 ONLY = os.environ.get("FAULT_ONLY")
 OF_A_PLACE = 4
@@ -431,9 +432,13 @@ class Errand:
 
     def __init__(self, lab, vms, words, at=("0", 0), kill=None):
         self.lab, self.vms, self.words, self.at, self.kill = lab, vms, words, at, kill
-        done = subprocess.run([lab.daemon.program, words], capture_output=True, text=True, check=False,
-                              stdin=subprocess.DEVNULL, timeout=60 * patience(), env=failing(lab, at, kill))
+
+    def run(self):
+        done = subprocess.run([self.lab.daemon.program, self.words], capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL, timeout=60 * patience(),
+                              env=failing(self.lab, self.at, self.kill))
         self.code, self.err = done.returncode, done.stderr
+        self.judge()
 
     def __str__(self):
         return "%s, %s" % (self.words, call_name(self.at, self.kill))
@@ -441,7 +446,8 @@ class Errand:
     def is_done(self):
         if self.words == "recover":
             return are_restored(self.lab, self.vms)
-        return all(vm.is_placed() for vm in self.vms[:2])
+        with open(STATE, encoding="utf-8") as f:
+            return all(vm.is_placed() for vm in self.vms[:2]) and '"intended":"' not in f.read()
 
     def judge(self):
         own_once(self.vms, self)
@@ -454,44 +460,64 @@ class Errand:
             check(self.code in (1, 2, 5), "%s: exit code %d; %s", self, self.code, self.err)
             check(any(TROUBLE.search(line) for line in self.err.splitlines()[-3:]), "%s: it ended with %d and does not "
                   "say why: %r", self, self.code, self.err)
-        return self
 
 
-def undo(lab, vms, after):
-    """Also what a fault has left."""
-    answer = lab.daemon.run("recover", timeout=60)
-    equal(answer.code, 0, "exit code of recover after %s: %s" % (after, answer.err))
-    check(are_restored(lab, vms), "recover after %s leaves masks: %s", after, [vm.masks() for vm in vms])
-    os.unlink(RUNTIME + "/state.json")  # in which it is paused
+class Errands:
+    """Many of one kind, each on three VMs that are as it finds them usually, and mended after."""
+
+    def __init__(self, lab, vms, words):
+        self.lab, self.vms, self.words = lab, vms, words
+        self.tried, self.ended, self.names, self.wrong = 0, 0, [], []
+        self.prepare()
+        first = Errand(lab, vms, words)
+        first.run()
+        equal(first.code, 0, words)
+        self.places = places_noted()
+        check(len(self.places) > 50, "%d places", len(self.places))
+        self.undo(first)
+
+    def prepare(self):
+        if self.words == "recover":
+            answer = self.lab.daemon.run("--oneshot")
+            check(answer.code == 0 and all(vm.is_placed() for vm in self.vms[:2]), "there is nothing to recover: %s", answer)
+
+    def undo(self, errand):
+        """Also what a fault has left."""
+        answer = self.lab.daemon.run("recover", timeout=60)
+        check(answer.code == 0 and are_restored(self.lab, self.vms), "recover after %s: exit %d, masks %s: %s", errand,
+              answer.code, [vm.masks() for vm in self.vms], answer.err)
+        os.unlink(STATE)  # in which it is paused
+
+    def strike(self, at, kill):
+        self.prepare()
+        errand = Errand(self.lab, self.vms, self.words, at, kill)
+        try:
+            errand.run()
+            self.ended += errand.code != 0
+        except (Wrong, subprocess.TimeoutExpired) as what:
+            self.wrong.append("%s: %s" % (errand, what))
+            print("# wrong: " + self.wrong[-1].splitlines()[0], flush=True)
+        self.tried += 1
+        self.names += [struck()] if struck() else []
+        self.undo(errand)
+
+    def strike_all(self):
+        kills = (None, "before", "after")
+        for number, at in enumerate(chosen_calls(self.places)):
+            for kill in kills if N_CALLS == 0 else (kills[number % 3],):
+                self.strike(at, kill)
+        print("# %s: %d calls were tried and %d struck (%d functions); %d ended it" %
+              (self.words, self.tried, len(self.names), len(set(self.names)), self.ended))
+        check(not self.wrong, "%d were wrong:\n%s", len(self.wrong), "\n".join(self.wrong))
+        check(2 * len(self.names) >= self.tried, "only %d of %d calls were struck", len(self.names), self.tried)
 
 
 @case("the same of --oneshot and of recover: it is done, or it says why not; and recover is right after it")
 def errands(lab):
     vms = some_vms(lab)
     write_files()
-    tried, ended, names, wrong = 0, 0, [], []
     for words in ("--oneshot", "recover"):
-        lab.daemon.run("--oneshot") if words == "recover" else None
-        equal(Errand(lab, vms, words).judge().code, 0, words)
-        places = places_noted()
-        check(len(places) > 50, "%d places", len(places))
-        undo(lab, vms, words)
-        kills = (None, "before", "after")
-        for number, at in enumerate(chosen_calls(places)):
-            for kill in kills if N_CALLS == 0 else (kills[number % 3],):
-                lab.daemon.run("--oneshot") if words == "recover" else None
-                errand = Errand(lab, vms, words, at, kill)
-                tried, ended = tried + 1, ended + (errand.code != 0)
-                names += [struck()] if struck() else []
-                try:
-                    errand.judge()
-                except Wrong as what:
-                    wrong.append(str(what))
-                    print("# wrong: " + wrong[-1].splitlines()[0], flush=True)
-                undo(lab, vms, errand)
-    print("# %d calls were tried and %d struck (%d functions); %d ended it" % (tried, len(names), len(set(names)), ended))
-    check(not wrong, "%d were wrong:\n%s", len(wrong), "\n".join(wrong))
-    check(2 * len(names) >= tried, "only %d of %d calls were struck", len(names), tried)
+        Errands(lab, vms, words).strike_all()
 
 
 main(__file__)

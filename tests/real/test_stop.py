@@ -14,7 +14,8 @@ from lab import UNPLUG, Skip, case, check, cpu_list, equal, main, patience, wait
 from lab.sandbox import LAB
 
 SOON = 1.0
-# ENDS=3000 to be sure: of a daemon that deregistered its events, each 300th or so was too much for libvirtd 9.0.
+# ENDS=5000 to be sure: of a daemon that deregistered its events, each thousandth or so was too much for libvirtd 9.0.
+# (That it does not is seen by platform/link at once.)
 N_ENDS = int(os.environ.get("ENDS", "40"))
 
 
@@ -434,6 +435,7 @@ def ends(lab):
         lab.daemon.stop()
         check(lab.libvirtd.process.poll() is None, "libvirtd ended with %s after %d ends", lab.libvirtd.process.returncode,
               i + 1)
+    check("a-" in lab.libvirtd.virsh("list"), "libvirtd does not list the VM any more")
 
 
 main(__file__)
