@@ -40,7 +40,13 @@ typedef struct Bench {
 } Bench;
 
 /* What a link does to its connection. */
-static atomic_uint n_deregistered, n_closed;
+static atomic_uint n_opened, n_deregistered, n_closed;
+
+virConnectPtr __real_virConnectOpenReadOnly(const char *uri);
+virConnectPtr __wrap_virConnectOpenReadOnly(const char *uri) {
+        n_opened++;
+        return __real_virConnectOpenReadOnly(uri);
+}
 
 int __real_virConnectDomainEventDeregisterAny(virConnectPtr connection, int id);
 int __wrap_virConnectDomainEventDeregisterAny(virConnectPtr connection, int id) {
@@ -196,6 +202,7 @@ static void bench_abandon(Bench *bench) {
 static void bench_end(Bench *bench) {
         bench_abandon(bench);
         wait_threads_end();
+        assert_true(n_opened > 0);
         assert_int_equal(n_deregistered + n_closed, 0); /* see link.c */
 }
 
