@@ -161,12 +161,8 @@ static void print_moves(const Rounds *rounds, bool act) {
                plan->after.unplaced, plan->before.excess_clusters, plan->after.excess_clusters);
 }
 
-/* One that is just coming or going is no fault. */
-static bool may_be_unseen(VerdictReason reason) {
-        return reason == REASON_STARTING || reason == REASON_NO_PROCESS;
-}
-
-/* Says which VMs libvirt knows and we can not see, and why. Whether one of them should have been. */
+/* Says which VMs libvirt knows and we can not see, and why. Whether one of them
+ * should have been: all but those that are just starting. */
 static bool tell_unseen(const Rounds *rounds) {
         const Snapshot *snapshot = rounds->snapshot;
         bool bad = snapshot->n_beyond_limits > 0;
@@ -178,9 +174,9 @@ static bool tell_unseen(const Rounds *rounds) {
 
                 if (rounds->plan->verdict[v].kind != VERDICT_UNSEEN)
                         continue;
-                log_line(may_be_unseen(reason) ? LOG_NOTICE : LOG_ERR, "%s is not placed, it can not be seen: %s",
+                log_line(reason == REASON_STARTING ? LOG_NOTICE : LOG_ERR, "%s is not placed, it can not be seen: %s",
                          snapshot->vm[v].name, reason_text(reason));
-                bad |= !may_be_unseen(reason);
+                bad |= reason != REASON_STARTING;
         }
         return bad;
 }

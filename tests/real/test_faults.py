@@ -495,7 +495,7 @@ class Errands:
             errand.run()
             self.ended += errand.code != 0
         except (Wrong, subprocess.TimeoutExpired) as what:
-            self.wrong.append("%s: %s" % (errand, what))
+            self.wrong.append(str(what) if isinstance(what, Wrong) else "%s: %s" % (errand, what))
             print("# wrong: " + self.wrong[-1].splitlines()[0], flush=True)
         self.tried += 1
         self.names += [struck()] if struck() else []
