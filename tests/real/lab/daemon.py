@@ -108,7 +108,7 @@ class Daemon:
 
     def _environment(self):
         return dict(os.environ, VAS_COUNT_WRITES=WRITES, VAS_EVENTS_NOTE=EVENTS, VAS_CLOCK_SHIFT=CLOCK,
-                    ASAN_OPTIONS="verify_asan_link_order=0", **self.preloaded)
+                    ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0", **self.preloaded)
 
     def _spawn(self, command):
         with open(LOG, "ab") as log:
