@@ -12,10 +12,10 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ctl/ctl.h"
 #include "util/cleanup.h"
+#include "util/monotonic.h"
 
 #define WAITING_PERMILLE 10.0 /* a vCPU that waited for more of the time is counted */
 
@@ -53,7 +53,6 @@ static void note_delays(json_t *vms) {
 
 static int sample_take(const Ctl *ctl, Sample *ret, Answer *answer) {
         Sample sample = {};
-        struct timespec now;
 
         daemon_call(ctl, "GetStatus", NULL, answer);
         if (answer->status != EXIT_DONE)
@@ -67,8 +66,7 @@ static int sample_take(const Ctl *ctl, Sample *ret, Answer *answer) {
         }
         sample.vms = json_incref(json_object_get(answer->parameters, "vms"));
         answer_done(answer);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        sample.at_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+        sample.at_s = (double)monotonic_ns() / 1e9;
         note_delays(sample.vms);
         *ret = sample;
         return EXIT_DONE;

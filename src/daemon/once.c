@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 #include "daemon/backend.h"
 #include "daemon/prefer.h"
@@ -17,8 +16,11 @@
 #include "platform/link.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/monotonic.h"
 #include "util/utf8.h"
 #include "wire/names.h"
+
+#define MS_NS INT64_C(1000000)
 
 enum { LINK_TIMEOUT_MS = 15000, RECOVER_TIMEOUT_MS = 1500, POLL_MS = 100 };
 
@@ -94,19 +96,12 @@ static int once_init(Once *once, const Settings *settings, bool lock) {
         return r;
 }
 
-static int64_t now_ms(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 /* Waits for the link's first list; NULL when none came in time. */
 static FactList *take_list(Link *link, int notify_fd, int timeout_ms) {
-        int64_t until_ms = now_ms() + timeout_ms, left_ms;
+        int64_t until_ms = monotonic_ns() / MS_NS + timeout_ms, left_ms;
         FactList *facts;
 
-        while (!(facts = link_take(link)) && (left_ms = until_ms - now_ms()) > 0) {
+        while (!(facts = link_take(link)) && (left_ms = until_ms - monotonic_ns() / MS_NS) > 0) {
                 struct pollfd poll_fd = {.fd = notify_fd, .events = POLLIN};
                 uint64_t count;
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/metrics.h"
@@ -15,16 +14,14 @@
 #include "daemon/verbs.h"
 #include "daemon/view.h"
 #include "util/log.h"
+#include "util/monotonic.h"
 
 #define SECOND_NS INT64_C(1000000000)
 #define MS_NS INT64_C(1000000)
 
 int64_t server_now(const Server *server) {
         (void)server;
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * SECOND_NS + now.tv_nsec;
+        return monotonic_ns();
 }
 
 bool server_acts(const Server *server) {

@@ -33,19 +33,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <systemd/sd-id128.h>
-#include <time.h>
 
 #include "platform/link_private.h"
 #include "util/cleanup.h"
+#include "util/monotonic.h"
 
 enum { SILENT_OPEN_NS = 2000000000 }; /* an attempt to connect this old is worth a word */
-
-int64_t link_now_ns(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 void link_notify(Link *link) {
         if (!link->work.quit)
@@ -58,7 +51,7 @@ void link_set_state(Link *link, LinkState state, const char *error) {
         if (status->state == state && strcmp(status->error, error) == 0)
                 return;
         if (status->state != state)
-                status->since_ns = link_now_ns();
+                status->since_ns = monotonic_ns();
         status->state = state;
         snprintf(status->error, sizeof(status->error), "%s", error);
         link_notify(link);
@@ -179,7 +172,7 @@ static int link_alloc(const char *uri, int notify_fd, Link **ret) {
         CLEANUP(cleanup_link) Link *link = STEAL_PTR(raw);
         link->loop_watch = -1;
         link->notify_fd = notify_fd;
-        link->status.since_ns = link_now_ns();
+        link->status.since_ns = monotonic_ns();
         snprintf(link->uri, sizeof(link->uri), "%s", uri);
         snprintf(link->status.uri, sizeof(link->status.uri), "%s", uri);
         snprintf(link->status.error, sizeof(link->status.error), "not yet connected");
@@ -256,7 +249,7 @@ int link_new(const char *uri, int notify_fd, Link **ret) {
 
 void link_wake_caller(Link *link) {
         if (link->status.asked_at_ns == 0)
-                link->status.asked_at_ns = link_now_ns();
+                link->status.asked_at_ns = monotonic_ns();
         pthread_cond_signal(&link->wake);
 }
 
@@ -305,7 +298,7 @@ void link_status(Link *link, LinkStatus *ret) {
 
         pthread_mutex_lock(&link->lock);
         *ret = link->status;
-        silent = link->opening_since_ns && link_now_ns() - link->opening_since_ns > SILENT_OPEN_NS;
+        silent = link->opening_since_ns && monotonic_ns() - link->opening_since_ns > SILENT_OPEN_NS;
         pthread_mutex_unlock(&link->lock);
         if (silent)
                 snprintf(ret->error, sizeof(ret->error), "libvirtd at %.200s hangs: it accepts no connection", ret->uri);

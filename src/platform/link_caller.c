@@ -30,6 +30,7 @@
 #include "platform/link_cache.h"
 #include "platform/link_private.h"
 #include "util/cleanup.h"
+#include "util/monotonic.h"
 
 enum {
         KEEPALIVE_INTERVAL_S = 2, /* a silent libvirtd is given up after interval * (count + 1) */
@@ -58,7 +59,7 @@ typedef struct Caller {
 } Caller;
 
 static void failed(Caller *caller) {
-        caller->not_before_ns = link_now_ns() + caller->back_off_ns;
+        caller->not_before_ns = monotonic_ns() + caller->back_off_ns;
         caller->back_off_ns *= 2;
         if (caller->back_off_ns > BACK_OFF_MOST_NS)
                 caller->back_off_ns = BACK_OFF_MOST_NS;
@@ -114,12 +115,12 @@ static LinkWork wait_for_work(Caller *caller) {
         pthread_mutex_lock(&link->lock);
         for (;;) {
                 due_ns = work_due_ns(caller, &link->work);
-                if (due_ns <= link_now_ns())
+                if (due_ns <= monotonic_ns())
                         break;
                 wait_until(link, due_ns);
         }
         work = link->work;
-        work.quick &= caller->quicks_rest_ns <= link_now_ns();
+        work.quick &= caller->quicks_rest_ns <= monotonic_ns();
         link->work = (LinkWork){ .quit = work.quit, .lost = work.lost, .quick = link->work.quick && !work.quick };
         marks = link->marks;
         link->marks = caller->marks;
@@ -221,7 +222,7 @@ static int hand_out(Caller *caller, bool full, bool only_events) {
 
 /* When to work again after what began then. */
 static int64_t rest_after_ns(int64_t began_ns) {
-        int64_t now_ns = link_now_ns(), rest_ns = 2 * (now_ns - began_ns);
+        int64_t now_ns = monotonic_ns(), rest_ns = 2 * (now_ns - began_ns);
 
         return now_ns + (rest_ns < REST_MOST_NS ? rest_ns : REST_MOST_NS);
 }
@@ -247,7 +248,7 @@ static int look_at(Caller *caller, const unsigned char *uuid, char why[LINK_WHY_
 
 /* Serves events: looks at the VMs they named, and at nothing else. */
 static int look_at_marked(Caller *caller, char why[LINK_WHY_SIZE]) {
-        int64_t began_ns = link_now_ns();
+        int64_t began_ns = monotonic_ns();
 
         for (unsigned i = 0; i < caller->marks->n; i++) {
                 int r = look_at(caller, caller->marks->uuid[i], why);
@@ -284,7 +285,7 @@ static int read_stale(Caller *caller, char why[LINK_WHY_SIZE]) {
 
 /* Lists all, and reads what is new or dirty. */
 static int refresh(Caller *caller, char why[LINK_WHY_SIZE]) {
-        int64_t began_ns = link_now_ns();
+        int64_t began_ns = monotonic_ns();
         int r;
 
         caller->list_needed = true;
@@ -385,7 +386,7 @@ static void work_off(Caller *caller, const LinkWork *work) {
 
 static void set_opening(Caller *caller, bool opening) {
         pthread_mutex_lock(&caller->link->lock);
-        caller->link->opening_since_ns = opening ? link_now_ns() : 0;
+        caller->link->opening_since_ns = opening ? monotonic_ns() : 0;
         caller->link->work.lost = false;
         pthread_mutex_unlock(&caller->link->lock);
 }
@@ -404,7 +405,7 @@ static void begin_anew(Caller *caller) {
         link->status.version = version;
         link->poked = true;
         if (link->status.asked_at_ns == 0)
-                link->status.asked_at_ns = link_now_ns();
+                link->status.asked_at_ns = monotonic_ns();
         link_set_state(link, LINK_UP, "");
         pthread_mutex_unlock(&link->lock);
 }
@@ -438,7 +439,7 @@ static bool wait_for_attempt(Caller *caller) {
         bool quit;
 
         pthread_mutex_lock(&link->lock);
-        while (!link->work.quit && link_now_ns() < caller->not_before_ns)
+        while (!link->work.quit && monotonic_ns() < caller->not_before_ns)
                 wait_until(link, caller->not_before_ns);
         quit = link->work.quit;
         pthread_mutex_unlock(&link->lock);

@@ -57,7 +57,6 @@ bool link_events_register(Link *link, virConnectPtr connection, int ret_id[LINK_
 void link_events_deregister(virConnectPtr connection, const int id[LINK_CALLBACKS]);
 void link_on_close(virConnectPtr connection, int reason, void *link);
 
-int64_t link_now_ns(void);
 /* With the lock held. */
 void link_notify(Link *link);
 /* There is something to do. */

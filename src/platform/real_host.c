@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "platform/affinity.h"
@@ -19,6 +18,7 @@
 #include "platform/topology_hwloc.h"
 #include "util/cleanup.h"
 #include "util/cpulist.h"
+#include "util/monotonic.h"
 
 enum {
         FDS_RESERVED = 512, /* for all else that the process does */
@@ -174,11 +174,8 @@ static int door_read_mask(void *self, const ThreadRef *thread, CpuSet *ret) {
 }
 
 static int64_t door_now_ns(void *self) {
-        struct timespec now;
-
         (void)self;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+        return monotonic_ns();
 }
 
 static int door_follow(void *self, const ThreadRef *thread, unsigned n) {

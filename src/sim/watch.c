@@ -14,6 +14,7 @@
 #include "sim/watch.h"
 
 #include "util/cleanup.h"
+#include "util/monotonic.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -201,10 +202,7 @@ static int advance(Watch *watch, int64_t until_ns) {
 }
 
 static int64_t clock_ms(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+        return monotonic_ns() / 1000000;
 }
 
 static int show_live(Watch *watch) {

@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "util/monotonic.h"
 
 Link the_link;
 ModelHost the_model;
@@ -75,7 +76,6 @@ bool link_poked(Link *link) {
 
 FactList *link_take(Link *link) {
         FactList *facts;
-        struct timespec now;
 
         if (!link->up || link->silent || !link->asked)
                 return NULL;
@@ -83,9 +83,8 @@ FactList *link_take(Link *link) {
         if (!facts)
                 abort();
         link->asked = false;
-        clock_gettime(CLOCK_MONOTONIC, &now);
         facts->serial = ++link->serial;
-        facts->taken_at_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+        facts->taken_at_ns = monotonic_ns();
         return facts;
 }
 
