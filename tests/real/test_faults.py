@@ -100,6 +100,36 @@ def are_restored(lab, vms):
     return all(set(vm.masks().values()) == {frozenset(lab.pair())} for vm in vms)
 
 
+def kinds_tried(kinds, number):
+    """Of the ways to strike at call number N of those chosen: all of them, or each in its turn."""
+    return kinds if N_CALLS == 0 else (kinds[number % len(kinds)],)
+
+
+class Strikes:
+    """What was tried and what came of it. What is wrong is told at the end: a long run is to find more than one thing."""
+
+    def __init__(self):
+        self.tried, self.ended, self.names, self.wrong = 0, 0, [], []
+
+    def note(self, ended):
+        """After a life, or an errand."""
+        self.tried += 1
+        self.ended += ended
+        self.names += [struck()] if struck() else []
+
+    def note_wrong(self, text):
+        self.wrong.append(text)
+        print("# wrong: " + text.splitlines()[0], flush=True)
+
+    def judge(self):
+        check(not self.wrong, "%d were wrong:\n%s", len(self.wrong), "\n".join(self.wrong))
+        check(2 * len(self.names) >= self.tried, "only %d of %d calls were struck", len(self.names), self.tried)
+
+    def __str__(self):
+        return ("%d were tried and %d struck (%d functions); %d ended it\n# %s" %
+                (self.tried, len(self.names), len(set(self.names)), self.ended, " ".join(sorted(set(self.names)))))
+
+
 class Ended(Exception):
     """The daemon has."""
 
@@ -357,7 +387,7 @@ class Fate:
     def __init__(self, lab):
         self.lab = lab
         self.vms = some_vms(lab)
-        self.tried, self.names, self.ended, self.usual, self.wrong = 0, [], 0, set(), []
+        self.usual, self.strikes = set(), Strikes()
         write_files()
         first = Life(lab, self.vms).live()
         equal(first.code, 0, "the first life's exit code; its log: %s" % first.log)
@@ -371,20 +401,17 @@ class Fate:
         self.next_life(first)
 
     def strike(self, at, kill=None):
-        """A life, and the next. What is wrong is told at the end: a long run is to find more than one thing."""
+        """A life, and the next."""
         write_files()
         life = Life(self.lab, self.vms, at, kill, self.usual)
         try:
             life.live().judge_end()
         except Wrong as wrong:
-            self.wrong.append(str(wrong))
-            print("# wrong: " + str(wrong).splitlines()[0], flush=True)
+            self.strikes.note_wrong(str(wrong))
         finally:
             life.process.kill()
             life.process.wait()
-        self.tried += 1
-        self.names += [struck()] if struck() else []
-        self.ended += life.code != 0
+        self.strikes.note(life.code != 0)
         self.next_life(life)
 
     def next_life(self, before):
@@ -395,12 +422,9 @@ class Fate:
         check("PLACED" in life.log, "the next life places nobody: %s", life.log)
         self.usual |= life.said()
 
-    def report(self, what):
-        print("# a life has %d calls from %d places; %d were tried and %d %s (%d functions); %d ended the daemon" %
-              (self.total, len(self.places), self.tried, len(self.names), what, len(set(self.names)), self.ended))
-        print("# " + " ".join(sorted(set(self.names))))
-        check(not self.wrong, "%d lives were wrong:\n%s", len(self.wrong), "\n".join(self.wrong))
-        check(2 * len(self.names) >= self.tried, "only %d of %d calls were struck", len(self.names), self.tried)
+    def report(self):
+        print("# a life has %d calls from %d places; %s" % (self.total, len(self.places), self.strikes))
+        self.strikes.judge()
 
 
 def some_vms(lab):
@@ -415,16 +439,16 @@ def failures(lab):
     fate = Fate(lab)
     for at in chosen_calls(fate.places):
         fate.strike(at)
-    fate.report("failed")
+    fate.report()
 
 
 @case("a kill before or after a call: the next start is right")
 def kills(lab):
     fate = Fate(lab)
     for number, at in enumerate(chosen_calls(fate.places)):
-        for kill in ("before", "after") if N_CALLS == 0 else (("before", "after")[number % 2],):
+        for kill in kinds_tried(("before", "after"), number):
             fate.strike(at, kill)
-    fate.report("killed it")
+    fate.report()
 
 
 class Errand:
@@ -432,6 +456,7 @@ class Errand:
 
     def __init__(self, lab, vms, words, at=("0", 0), kill=None):
         self.lab, self.vms, self.words, self.at, self.kill = lab, vms, words, at, kill
+        self.code = None  # it has not ended
 
     def run(self):
         done = subprocess.run([self.lab.daemon.program, self.words], capture_output=True, text=True, check=False,
@@ -467,7 +492,7 @@ class Errands:
 
     def __init__(self, lab, vms, words):
         self.lab, self.vms, self.words = lab, vms, words
-        self.tried, self.ended, self.names, self.wrong = 0, 0, [], []
+        self.strikes = Strikes()
         self.prepare()
         first = Errand(lab, vms, words)
         first.run()
@@ -493,23 +518,17 @@ class Errands:
         errand = Errand(self.lab, self.vms, self.words, at, kill)
         try:
             errand.run()
-            self.ended += errand.code != 0
         except (Wrong, subprocess.TimeoutExpired) as what:
-            self.wrong.append(str(what) if isinstance(what, Wrong) else "%s: %s" % (errand, what))
-            print("# wrong: " + self.wrong[-1].splitlines()[0], flush=True)
-        self.tried += 1
-        self.names += [struck()] if struck() else []
+            self.strikes.note_wrong(str(what) if isinstance(what, Wrong) else "%s: %s" % (errand, what))
+        self.strikes.note(errand.code != 0)
         self.undo(errand)
 
     def strike_all(self):
-        kills = (None, "before", "after")
         for number, at in enumerate(chosen_calls(self.places)):
-            for kill in kills if N_CALLS == 0 else (kills[number % 3],):
+            for kill in kinds_tried((None, "before", "after"), number):
                 self.strike(at, kill)
-        print("# %s: %d calls were tried and %d struck (%d functions); %d ended it" %
-              (self.words, self.tried, len(self.names), len(set(self.names)), self.ended))
-        check(not self.wrong, "%d were wrong:\n%s", len(self.wrong), "\n".join(self.wrong))
-        check(2 * len(self.names) >= self.tried, "only %d of %d calls were struck", len(self.names), self.tried)
+        print("# %s: %s" % (self.words, self.strikes))
+        self.strikes.judge()
 
 
 @case("the same of --oneshot and of recover: it is done, or it says why not; and recover is right after it")
