@@ -33,7 +33,7 @@ apt_packages() {
 	*) echo qemu-system-misc ;;
 	esac
 	case $with in
-	packages) echo debhelper dpkg-dev lintian rpm rpmlint debootstrap ;;
+	packages) echo debhelper dpkg-dev lintian rpm rpmlint mmdebstrap ;;
 	lint) echo clang-format clang-tidy cppcheck shellcheck ;;
 	coverage) echo gcovr ;;
 	sanitize) echo clang valgrind ;;

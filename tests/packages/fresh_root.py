@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A freshly installed Debian in a directory, and what is in it.
 
-It is made once by debootstrap from the machine's own mirror, and kept; each run
+It is made once from the machine's own mirror, and kept; each run
 works on a copy above it (overlayfs), in a mount, process and network namespace
 of its own, so nothing that a package does reaches the machine.
 """
@@ -11,24 +11,15 @@ import os
 import re
 import stat
 import subprocess
+import sys
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../systems"))
+import roots  # noqa: E402
 
 # What package managers keep for themselves, and what the copy is made of.
 NOT_OURS = re.compile(r"/(var/(lib/(dpkg|apt|rpm)|cache|log)|proc|sys|dev|tmp|root)(/|$)"
                       r"|/etc/ld\.so\.cache$|/(usr/lib/sysimage)(/|$)|/etc/(passwd|shadow|group|gshadow)-$"
                       r"|/etc/\.pwd\.lock$|/run/systemd/systemd-units-load$")
-
-
-def release():
-    with open("/etc/os-release", encoding="utf-8") as f:
-        return re.search(r'^VERSION_CODENAME="?(\w+)', f.read(), re.M)[1]
-
-
-def mirror():
-    """The first that apt uses; debootstrap's own default where none is found."""
-    for line in run(["apt-get", "indextargets", "--format", "$(SITE)"], check=False).splitlines():
-        if line.startswith("http") and "security" not in line:
-            return [line.strip()]
-    return []
 
 
 def run(words, check=True, **more):
@@ -53,17 +44,13 @@ class FreshRoot:
     """Must be used inside namespaces of its own: it mounts."""
 
     def __init__(self, directory):
-        self.base = os.path.join(directory, "fresh-" + release())
+        self.base = os.path.join(directory, "fresh-" + roots.release())
         self.path = os.path.join(directory, "root")
         self.layer = os.path.join(directory, "layer")
 
     def make(self):
         """Debian's smallest system, once."""
-        if os.path.exists(self.base + "/.complete"):
-            return
-        run(["rm", "-rf", self.base])
-        run(["debootstrap", "--variant=minbase", release(), self.base, *mirror()], timeout=1200)
-        run(["touch", self.base + "/.complete"])
+        roots.make(self.base, roots.release(), run(["dpkg", "--print-architecture"]).strip())
 
     def mount(self):
         for path in (self.path, self.layer):

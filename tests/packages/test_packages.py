@@ -190,8 +190,8 @@ def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         print(__doc__, file=sys.stderr)
         return 2
-    if os.geteuid() != 0 or not shutil.which("debootstrap"):
-        print("1..0 # SKIP root and debootstrap are needed")
+    if os.geteuid() != 0 or not shutil.which("mmdebstrap"):
+        print("1..0 # SKIP root and mmdebstrap are needed")
         return 0
     if not os.environ.get("VAS_FRESH_ROOT"):
         words = ["unshare", "-m", "-p", "-i", "-f", "--kill-child", "--propagation", "private"]
