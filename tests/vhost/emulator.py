@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A 64-CPU host, emulated: 2 packages, 4 NUMA nodes, 16 L3 clusters of 4 CPUs.
+An emulated host of many CPUs: see machines.py for its kinds.
 
-Nothing is installed for it. The kernel and a static busybox are unpacked from
-their packages into the build directory; the guest's file system is the build
-host's own, read-only over virtio-9p. So what runs in there is this machine's
-libvirtd and QEMU, and the programs that were just built.
+Nothing is installed for it. A kernel and a static busybox are unpacked from
+their packages into the build directory. The guest's file system is read-only,
+over virtio-9p: the build host's own where the emulated machine is of the same
+architecture, or else a system of unpacked packages. So what runs in there is
+Debian's libvirtd and QEMU, and the programs that were just built.
 
 The guest's console goes to a file, its second serial port to our stdout.
 """
@@ -16,21 +17,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 
 from cpio import Archive
+from machines import MACHINES, Missing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.append(HERE + "/../packages")
+sys.path += [HERE + "/../packages", HERE + "/../systems"]
+import cross  # noqa: E402
+import roots  # noqa: E402
 from fresh_root import next_deb  # noqa: E402
 
-# /sys/devices/system of an emulated arm64 machine, complete.
-ARM64_TREE = HERE + "/arm64-64cpu.tar.xz"
-MODULES = ["drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
-           "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci", "fs/netfs/netfs",
-           "fs/fscache/fscache", "net/9p/9pnet", "net/9p/9pnet_virtio", "fs/9p/9p", "fs/overlayfs/overlay"]
+# What runs in there of what is built.
+TARGETS = ["vas-daemon", "vasctl", "vas-sim", "vhost-look", "die_in_write", "count_writes"]
 # What of a system's start the scenario can do without.
 MASKED = """
     systemd-udevd.service systemd-udev-trigger.service systemd-timesyncd.service systemd-hwdb-update.service
@@ -40,15 +40,10 @@ MASKED = """
     systemd-remount-fs.service systemd-journal-flush.service modprobe@.service dev-hugepages.mount dev-mqueue.mount
     sys-kernel-debug.mount sys-kernel-tracing.mount
 """.split()
-MEMORY_MIB = 4096
 CONSOLE_LINES = 40
 LOOK_S = 2.0  # between two looks at the console
 END_S = 10.0  # from the last of its output to its end
 EXPIRED, STALLED, CRASHED = "limit", "stall", "crash of QEMU"  # why it was ended
-
-
-class Missing(Exception):
-    """Why the emulated host can not be had on this machine."""
 
 
 class Host:
@@ -58,17 +53,35 @@ class Host:
         self.build = os.path.abspath(build)
         self.place = os.path.join(self.build, "vhost")
         self.scenario = scenario
+        self.machine = MACHINES.get(scenario, MACHINES["x86"])
         self.results = os.path.join(self.place, scenario)
         self.console = os.path.join(self.results, "console.log")
 
     # ---- what it is made of
 
+    @property
+    def is_native(self):
+        """Whether this machine's own programs run in there."""
+        return self.machine.arch == roots.MACHINES.get(os.uname().machine, [None])[0]
+
     def check_machine(self):
-        if os.uname().machine != "x86_64":
-            raise Missing("the emulated host is x86-64, as its file system's programs must be")
-        for program in ("qemu-system-x86_64", "libvirtd", "virsh"):
+        needed = [self.machine.qemu]
+        if self.is_native:
+            needed += ["libvirtd", "virsh"]
+        elif self.machine.arch not in cross.ARCHITECTURES:
+            raise Missing("the emulated host is %s, for which nothing is built on this machine" % self.machine.arch)
+        for program in needed:
             if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
                 raise Missing("%s is not installed" % program)
+
+    def _make_system(self):
+        """Returns (the programs that were built for it, its file system, a directory with its kernel and busybox)."""
+        if self.is_native:
+            boot = os.path.join(self.build, "systems/boot-" + self.machine.arch)
+            roots.make(boot, roots.release(), self.machine.arch, [self.machine.kernel, "busybox-static"], unpacked=True)
+            return self.build, "/", boot
+        built, system = cross.build(self.build, self.machine.arch, TARGETS)
+        return built, system, system
 
     def _unpack(self, package):
         """A package's files, from its archive, in a directory of their own."""
@@ -92,38 +105,34 @@ class Host:
         shutil.rmtree(debs)
         return target
 
-    @staticmethod
-    def _kernel_package():
-        """linux-image-amd64 is empty: the kernel is what it depends on."""
-        done = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, check=False)
-        for line in done.stdout.splitlines():
-            if "Depends: linux-image-" in line:
-                return line.split()[-1]
-        raise Missing("apt knows no linux-image-amd64")
-
-    def find_kernel(self):
-        known = glob.glob(os.path.join(self.place, "packages", "linux-image-*-amd64"))
-        return known[0] if known else self._unpack(self._kernel_package())
-
-    def _write_stage(self):
-        """What is laid over the build host's files: the installed programs."""
+    def _write_stage(self, built):
+        """What is laid over the guest's file system: the installed programs, and the scenario."""
         stage = os.path.join(self.results, "stage")
         if self.scenario != "package":
-            subprocess.run([os.environ.get("MESON", "meson"), "install", "-C", self.build, "--no-rebuild", "--quiet",
+            subprocess.run([os.environ.get("MESON", "meson"), "install", "-C", built, "--no-rebuild", "--quiet",
                             "--destdir", stage], check=True, stdout=subprocess.DEVNULL)
         os.makedirs(stage + "/usr/bin", exist_ok=True)
-        shutil.copy(os.path.join(self.build, "tests/vhost/vhost-look"), stage + "/usr/bin")
+        shutil.copy(os.path.join(built, "tests/vhost/vhost-look"), stage + "/usr/bin")
         os.makedirs(stage + "/usr/lib/vhost")
         for library in ("vhost/die_in_write.so", "real/count_writes.so"):
-            shutil.copy(os.path.join(self.build, "tests", library), stage + "/usr/lib/vhost")
-        with tarfile.open(ARM64_TREE) as tree:
-            tree.extractall(stage + "/usr/lib/vhost")
-        os.rename(stage + "/usr/lib/vhost/dt64", stage + "/usr/lib/vhost/arm64")
+            shutil.copy(os.path.join(built, "tests", library), stage + "/usr/lib/vhost")
+        if not self.is_native:
+            self._stage_foreign(stage)
         if self.is_systemd:
             self._stage_systemd(stage)
         if self.scenario == "package":
             self._stage_package(stage + "/usr/lib/vhost")
         return stage
+
+    @staticmethod
+    def _stage_foreign(stage):
+        """What a system of unpacked packages lacks: this directory, and what their scripts would have made."""
+        for source in (HERE, os.path.join(os.path.dirname(HERE), "real")):
+            shutil.copytree(source, stage + source, ignore=shutil.ignore_patterns("__pycache__"))
+        os.makedirs(stage + "/etc", exist_ok=True)
+        for name, text in (("passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("group", "root:x:0:\n")):
+            with open("%s/etc/%s" % (stage, name), "w", encoding="ascii") as f:
+                f.write(text)
 
     def _stage_package(self, place):
         """The package that is installed in there, and its successor."""
@@ -133,17 +142,16 @@ class Host:
         shutil.copy(found[0], place + "/vsched.deb")
         next_deb(found[0], place)
 
-    def _write_initramfs(self, kernel, settings):
+    def _write_initramfs(self, boot):
         archive = Archive()
-        busybox = self._unpack("busybox-static") + "/bin/busybox"
-        for name, path, mode in (("init", HERE + "/init.sh", 0o755), ("bin/busybox", busybox, 0o755)):
+        (modules,) = glob.glob(boot + "/lib/modules/*/kernel")
+        names = self.machine.modules
+        for name, path, mode in [("init", HERE + "/init.sh", 0o755), ("bin/busybox", boot + "/bin/busybox", 0o755)] + \
+                [("modules/%s.ko" % os.path.basename(m), "%s/%s.ko" % (modules, m), 0o644) for m in names]:
             with open(path, "rb") as f:
                 archive.add_file(name, f.read(), mode)
-        (modules,) = glob.glob(kernel + "/lib/modules/*/kernel")
-        for module in MODULES:
-            with open("%s/%s.ko" % (modules, module), "rb") as f:
-                archive.add_file("modules/%s.ko" % os.path.basename(module), f.read())
-        archive.add_file("settings", settings.encode())
+        archive.add_file("settings", ('MODULES="%s"\nINIT="%s"\n' % (" ".join(map(os.path.basename, names)),
+                                                                    self._init())).encode())
         path = os.path.join(self.results, "initramfs.gz")
         archive.write(path)
         return path
@@ -161,8 +169,8 @@ class Host:
         with open(units + "/vhost.service", "w", encoding="utf-8") as f:
             f.write("[Unit]\nDescription=The scenario\nAfter=basic.target\nSuccessAction=reboot-immediate\n"
                     "FailureAction=reboot-immediate\n[Service]\nType=exec\nEnvironment=LANG=C.UTF-8\n"
-                    "ExecStart=/usr/bin/python3 %s\nStandardOutput=file:/dev/ttyS1\n"
-                    "StandardError=file:/dev/ttyS1\n" % self._script())
+                    "ExecStart=/usr/bin/python3 %s\nStandardOutput=file:%s\n"
+                    "StandardError=file:%s\n" % (self._script(), self.machine.words, self.machine.words))
 
     @staticmethod
     def _missing_packages(package):
@@ -183,11 +191,11 @@ class Host:
     def _init(self):
         if self.is_systemd:
             return "/lib/systemd/systemd --unit=vhost.service --show-status=yes"
-        return "/bin/sh %s/guest-init.sh %s" % (HERE, self._script())
+        return "/bin/sh %s/guest-init.sh %s %s" % (HERE, self.machine.words, self._script())
 
     def _capabilities(self):
         """What libvirt in here has learnt about QEMU: that takes long."""
-        return os.path.join(self.place, "qemu-capabilities")
+        return os.path.join(self.place, "qemu-capabilities-" + self.machine.arch)
 
     def _keep_capabilities(self):
         learnt = self.results + "/qemu-capabilities"
@@ -201,28 +209,10 @@ class Host:
         os.makedirs(self.results)
         if os.path.isdir(self._capabilities()):
             shutil.copytree(self._capabilities(), self.results + "/qemu-capabilities")
-        kernel = self.find_kernel()
-        settings = 'MODULES="%s"\nINIT="%s"\n' % (" ".join(map(os.path.basename, MODULES)), self._init())
-        initramfs = self._write_initramfs(kernel, settings)
-        (image,) = glob.glob(kernel + "/boot/vmlinuz-*")
-        return self._command(image, initramfs, self._write_stage())
-
-    def _command(self, image, initramfs, stage):
-        command = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi",
-                   "-cpu", "Skylake-Server,vendor=GenuineIntel", "-m", "%dM" % MEMORY_MIB,
-                   "-smp", "64,sockets=2,dies=8,cores=4,threads=1"]
-        for node in range(4):
-            command += ["-object", "memory-backend-ram,id=m%d,size=%dM" % (node, MEMORY_MIB // 4),
-                        "-numa", "node,nodeid=%d,cpus=%d-%d,memdev=m%d" % (node, node * 16, node * 16 + 15, node)]
-        for tag, path, access in (("root", "/", ",readonly=on"), ("stage", stage, ",readonly=on"),
-                                  ("results", self.results, "")):
-            command += ["-fsdev", "local,id=%s,path=%s,security_model=none,multidevs=remap%s" % (tag, path, access),
-                        # Legacy devices do not work with this many CPUs.
-                        "-device", "virtio-9p-pci,fsdev=%s,mount_tag=%s,disable-legacy=on" % (tag, tag)]
-        return command + ["-nodefaults", "-display", "none", "-no-reboot", "-kernel", image, "-initrd", initramfs,
-                          "-append", "console=ttyS0 panic=-1 quiet no_timer_check mitigations=off nokaslr init_on_alloc=0 "
-                          "numa_balancing=disable transparent_hugepage=never lsm= audit=0",
-                          "-serial", "file:" + self.console, "-serial", "stdio"]
+        built, system, boot = self._make_system()
+        (image,) = glob.glob(boot + "/boot/vmlinuz-*")
+        return self.machine.command(image, self._write_initramfs(boot),
+                                    {"root": system, "stage": self._write_stage(built)}, self.results, self.console)
 
     # ---- running it
 

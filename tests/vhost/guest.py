@@ -31,7 +31,9 @@ CACHE = "/var/cache/libvirt/qemu/capabilities"
 LOG = RESULTS + "/vas-daemon.log"
 CONF = "/etc/vas/vas-daemon.conf"
 SOCKET = "/run/vas/vas.sock"
-BIND = 0x1000
+# What its unit makes of it.
+UNPRIVILEGED = ["setpriv", "--reuid=vas", "--regid=vas", "--clear-groups", "--no-new-privs", "--inh-caps=-all,+sys_nice",
+                "--ambient-caps=-all,+sys_nice", "--bounding-set=-all,+sys_nice"]
 
 _QEMU_CONF = 'security_driver = "none"\nstdio_handler = "file"\nnamespaces = [ ]\nseccomp_sandbox = 0\n'
 _LIBVIRTD_CONF = """unix_sock_dir = "/run/libvirt"
@@ -43,23 +45,40 @@ log_outputs = "3:file:/results/libvirtd.log"
 
 # The cheapest VM that is one: a machine, memory and CPUs. Without the capability,
 # libvirt does not ask for each of QEMU's 250 CPU flags, which costs 8 s here.
-_DOMAIN = """<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+_DOMAIN = """<domain type='{kind}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>{memory}</memory>{backing}
   <vcpu placement='static'{cpuset}>{vcpus}</vcpu>
   {cputune}{numatune}
-  <os><type arch='x86_64' machine='pc'>hvm</type>{firmware}</os>
+  <os><type arch='{arch}' machine='{machine}'>hvm</type>{firmware}</os>
+  {features}
   <devices><controller type='usb' model='none'/><memballoon model='none'/></devices>
   <qemu:capabilities><qemu:del capability='cpu-unavailable-features'/></qemu:capabilities>
 </domain>"""
 
-# Firmware that does nothing but jump to itself, from its first instruction on: a
-# busy guest that needs no boot.
-_SPINNER = "/var/lib/libvirt/spinner.rom"
+
+class Architecture:
+    """What VMs of this machine's architecture look like. With KVM where the emulated CPUs have it.
+    spinner: a program that jumps to itself, from its first instruction on: a busy guest that needs no boot."""
+
+    def __init__(self, kind, machine, features, spinner, firmware):
+        self.kind, self.machine, self.features = kind, machine, features
+        self._spinner, self._firmware = spinner, firmware
+
+    def write_spinner(self):
+        with open(_SPINNER, "wb") as f:
+            f.write(self._spinner)
+
+    def firmware(self, spins):
+        return self._firmware % _SPINNER if spins else ""
 
 
-def _write_spinner():
-    with open(_SPINNER, "wb") as f:
-        f.write(b"\0" * 0xfff0 + b"\xeb\xfe" + b"\0" * 14)
+_SPINNER = "/var/lib/libvirt/spinner"
+ARCHITECTURE = {
+    "x86_64": Architecture("qemu", "pc", "", b"\0" * 0xfff0 + b"\xeb\xfe" + b"\0" * 14,
+                           "<loader readonly='yes' type='rom'>%s</loader>"),
+    "aarch64": Architecture("kvm", "virt", "<features><gic version='3'/></features><cpu mode='host-passthrough'/>",
+                            bytes.fromhex("00000014"), "<kernel>%s</kernel>"),
+}[os.uname().machine]
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -118,13 +137,15 @@ def furnish(systemd=False):
         mount_results()
     for path in ("/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/var/lib/vas"):
         mount("tmpfs", path, "tmpfs", "mode=755")
-    _write_spinner()
+    ARCHITECTURE.write_spinner()
     _add_names("/etc/group", ["kvm:x:64990:", "libvirt-qemu:x:64991:", "vas:x:64992:", "vas-admin:x:64993:"])
     _add_names("/etc/passwd", ["libvirt-qemu:x:64991:64990::/:/usr/sbin/nologin",
                                "vas:x:64992:64992::/:/usr/sbin/nologin"])
     os.makedirs("/etc/vas", exist_ok=True)
     os.chown("/var/lib/vas", 64992, 64992)
-    if os.path.exists("/dev/kvm"):
+    if ARCHITECTURE.kind == "kvm":
+        os.chmod("/dev/kvm", 0o666)
+    elif os.path.exists("/dev/kvm"):
         os.unlink("/dev/kvm")
 
 
@@ -181,8 +202,9 @@ class Vm:
             tune += "<emulatorpin cpuset='%s'/>" % self._touch
             backing = "<memoryBacking><allocation mode='immediate'/></memoryBacking>"
         return _DOMAIN.format(
+            kind=ARCHITECTURE.kind, arch=os.uname().machine, machine=ARCHITECTURE.machine,
+            features=ARCHITECTURE.features, firmware=ARCHITECTURE.firmware(self._spins),
             name=self.name, uuid=self.uuid, memory=self.memory, backing=backing, vcpus=self.vcpus,
-            firmware="<loader readonly='yes' type='rom'>%s</loader>" % _SPINNER if self._spins else "",
             cpuset=" cpuset='%s'" % self._cpuset if self._cpuset else "",
             cputune="<cputune>%s</cputune>" % tune if tune else "",
             numatune="" if self._node is None else
@@ -202,8 +224,10 @@ class Daemon:
 
     def start(self, **environment):
         environment = dict(os.environ, **environment)
+        os.makedirs(os.path.dirname(SOCKET), exist_ok=True)
+        shutil.chown(os.path.dirname(SOCKET), "vas", "vas")
         with open(LOG, "ab") as log:
-            self.process = subprocess.Popen(["vas-daemon", "start", "server"], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*UNPRIVILEGED, "vas-daemon", "start", "server"], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=environment)
 
     def wait_ready(self, seconds=60):

@@ -20,11 +20,12 @@ CPUS = "/sys/devices/system/cpu"
 
 
 def _read_topology():
+    cpus = parse_cpus(read(CPUS + "/present"))
     nodes = [parse_cpus(read("/sys/devices/system/node/node%d/cpulist" % n)) for n in range(4)]
     kind = "cache/index3/shared_cpu_list"
     if not os.path.exists("%s/cpu0/%s" % (CPUS, kind)):
         kind = "topology/cluster_cpus_list"
-    clusters = {parse_cpus(read("%s/cpu%d/%s" % (CPUS, n, kind))) for n in range(64)}
+    clusters = {parse_cpus(read("%s/cpu%d/%s" % (CPUS, n, kind))) for n in cpus}
     return Topology(sorted(clusters, key=min), nodes)
 
 
@@ -174,7 +175,7 @@ class Steps:
         holes = self._singles()
         for cluster in [c for c in holes if c - taken]:
             del holes[cluster]
-        free = 64 - len(taken)
+        free = len(self.topology.cpus) - len(taken)
         going = list(holes.values())[:max(0, 4 - free)]
         size = min(4, free + len(going))
         check(size > 2, "%d single CPUs are free, %d more can be made so", free, len(going))
@@ -218,10 +219,10 @@ class Steps:
         equal(moved, planned, "threads moved")
 
     def _sizes_that_need_room(self, taken):
-        """Sizes of VMs, larger than a cluster, for which some node has the CPUs
-        but no node has them in the fewest clusters."""
+        """Sizes of VMs for which some node has the CPUs but no node has them in
+        the fewest clusters."""
         most = max(sum(pieces) for pieces in self.topology.free_pieces(taken))
-        return [n for n in range(5, most + 1) if not self.topology.fits(n, taken)]
+        return [n for n in range(2, most + 1) if not self.topology.fits(n, taken)]
 
     def _loosen(self):
         """VMs of one vCPU go until the free CPUs lie so that there is a size that

@@ -1,34 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The story of a day on a host of 64 CPUs, 16 clusters of 4, and 4 nodes. Twenty
-VMs of mixed sizes come, some before the daemon; a third of them go; a large one
-comes; the daemon is killed while it defragments. After each step the kernel is
-asked who is where.
+The story of a day on an emulated host. VMs of mixed sizes come, some before the
+daemon; a third of them go; a large one comes; the daemon is killed while it
+defragments. After each step the kernel is asked who is where.
 """
+
+from collections import namedtuple
 
 from guest import Vm
 from steps import case, check, equal
 
-NODE1 = range(16, 32)
+# The host, and VMs that fill it: with ranges of all kinds, and the largest wider than a node. VMs called free-* may
+# leave the node that holds their memory; the others may not.
+Cast = namedtuple("Cast", "clusters nodes early late")
+CASTS = {
+    64: Cast(16, 4, [
+        Vm("free-large", 20), Vm("free-seven", 7), Vm("pinned", 2, pins={0: "5", 1: "38"}),
+        Vm("free-node2", 3, cpuset="32-47"), Vm("free-across", 3, cpuset="14-19"), Vm("numatune", 2, node=1),
+        Vm("touched", 2, memory=48, touch="16-31"), Vm("free-one-a", 1), Vm("free-one-b", 1), Vm("free-two-a", 2)],
+             [Vm("free-odd", 2, cpuset="1,3,17,49-51"), Vm("free-four", 4), Vm("free-two-b", 2)] +
+             [Vm("free-one-%s" % c, 1) for c in "cdefghi"]),
+    32: Cast(8, 4, [
+        Vm("free-large", 10), Vm("free-three", 3), Vm("pinned", 2, pins={0: "5", 1: "19"}),
+        Vm("free-node2", 2, cpuset="16-23"), Vm("free-across", 2, cpuset="6-11"), Vm("numatune", 1, node=1),
+        Vm("touched", 1, memory=48, touch="8-15"), Vm("free-one-a", 1), Vm("free-one-b", 1)],
+             [Vm("free-odd", 1, cpuset="1,3,9,25-27")] + [Vm("free-one-%s" % c, 1) for c in "cdefgh"]),
+}
 
-# Sizes from 1 to 20, and ranges of all kinds. VMs called free-* may leave the
-# node that holds their memory; the others may not.
-EARLY = [Vm("free-large", 20), Vm("free-seven", 7), Vm("pinned", 2, pins={0: "5", 1: "38"}),
-         Vm("free-node2", 3, cpuset="32-47"), Vm("free-across", 3, cpuset="14-19"),
-         Vm("numatune", 2, node=1), Vm("touched", 2, memory=48, touch="16-31"), Vm("free-one-a", 1),
-         Vm("free-one-b", 1), Vm("free-two-a", 2)]
-LATE = [Vm("free-odd", 2, cpuset="1,3,17,49-51"), Vm("free-four", 4), Vm("free-two-b", 2)] + \
-    [Vm("free-one-%s" % c, 1) for c in "cdefghi"]
+
+def cast(host):
+    return CASTS[len(host.topology.cpus)]
 
 
-@case("the daemon sees 64 CPUs in 16 clusters and 4 nodes")
+@case("the daemon sees the CPUs, clusters and nodes of the host")
 def shape(host):
-    host.start_vms(*EARLY)
+    host.start_vms(*cast(host).early)
     host.guest.daemon.configure(**host.GENEROUS)
     host.guest.daemon.start()
     host.guest.daemon.wait_ready()
     status = host.guest.daemon.status()
-    equal([status["host_" + what] for what in ("cpus", "clusters", "nodes")], [64, 16, 4], "CPUs, clusters, nodes")
+    equal([status["host_" + what] for what in ("cpus", "clusters", "nodes")],
+          [len(host.topology.cpus), cast(host).clusters, cast(host).nodes], "CPUs, clusters, nodes")
     equal(status["cluster_level"], host.cluster_level, "what a cluster is")
 
 
@@ -37,12 +49,12 @@ def early(host):
     host.settle()
 
 
-@case("20 VMs on over 80 % of the CPUs: the same for those that came after the daemon")
+@case("VMs on over 80 % of the CPUs: the same for those that came after the daemon")
 def late(host):
-    host.start_vms(*LATE)
+    host.start_vms(*cast(host).late)
     host.settle()
-    check(len(host.vms) >= 20, "%d VMs", len(host.vms))
-    check(len(host.owned()) > 0.8 * 64, "%d of 64 CPUs are taken", len(host.owned()))
+    taken, cpus = len(host.owned()), len(host.topology.cpus)
+    check(taken > 0.8 * cpus, "%d of %d CPUs are taken", taken, cpus)
 
 
 @case("a VM with numatune, and one that had touched its memory before the daemon came, are on node 1")
@@ -52,7 +64,7 @@ def memory(host):
         on = pages[name]
         check(on[1] > 0.6 * sum(on), "%s has its memory on node 1: pages by node %s", name, on)
         cpus = {t.cpu for t in threads[name].values()}
-        check(cpus <= set(NODE1), "%s is on %s", name, cpus)
+        check(cpus <= host.topology.nodes[1], "%s is on %s", name, cpus)
 
 
 @case("resumed vCPUs run where they were put")

@@ -55,7 +55,7 @@ class Switching:
         self.outside += outside(vms, self.look.threads(), self.host.online)
 
     def _come_and_go(self, turn):
-        vm = Vm("visitor-%d" % turn, 1 + turn % 2, cpuset="32-47")
+        vm = Vm("visitor-%d" % turn, 1 + turn % 2, cpuset=cpu_list(self.host.topology.nodes[2]))
         self.host.guest.libvirt.create(vm.xml())
         self.watched.append(vm)
         self.watched.remove(vm)
