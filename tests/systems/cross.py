@@ -10,6 +10,7 @@ Linux 6.7 and later). What the machine itself has registered is neither used nor
 """
 
 import argparse
+import ctypes
 import os
 import platform
 import shutil
@@ -25,6 +26,8 @@ MESON = os.environ.get("MESON", "meson")
 # To build VSched and its tests, and to run the unit tests.
 PACKAGES = ["libc6-dev", "libcmocka-dev", "libhwloc-dev", "libinih-dev", "libjansson-dev", "libsystemd-dev", "libvirt-dev",
             "libxml2-dev"]
+BINFMT = "/proc/sys/fs/binfmt_misc"
+CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 ELF_MACHINE = {"arm64": 183, "s390x": 22}
 CROSS_FILE = """\
 [binaries]
@@ -32,7 +35,7 @@ c = {compiler}
 ar = '{triplet}-ar'
 strip = '{triplet}-strip'
 pkgconfig = 'pkg-config'
-exe_wrapper = ['{qemu}', '-L', '{libraries}']
+exe_wrapper = ['sh', '-c', '[ -e {binfmt}/{handler} ] && exec "$@"; exec {qemu} -L {root} "$@"', 'sh']
 [properties]
 sys_root = '{root}'
 pkg_config_libdir = '{root}/usr/lib/{triplet}/pkgconfig:{root}/usr/share/pkgconfig'
@@ -69,24 +72,29 @@ def make_root(build, arch, more=()):
     return roots.make(os.path.join(build, "systems", arch), roots.release(), arch, [*PACKAGES, *more], unpacked=True)
 
 
-def libraries_alone(build, arch, root):
-    """qemu-user looks up every path below its prefix first. Libraries only are to be found there: an empty /proc or
-    another /etc is not."""
-    prefix = os.path.join(build, "systems", arch + ".libraries")
-    os.makedirs(os.path.join(prefix, "usr"), exist_ok=True)
-    for name in ("lib", "lib64", "usr/lib"):
-        link, target = os.path.join(prefix, name), os.path.join(root, name)
-        if os.path.exists(target) and not os.path.islink(link):
-            os.symlink(target, link)
-    return prefix
+def make_libraries(build, arch, root):
+    """A directory with the names that arch's libraries have below /usr/lib, and nothing else."""
+    names = [machine_of(arch)[1], *(name for name in os.listdir(os.path.join(root, "usr/lib")) if name.startswith("ld"))]
+    directory = os.path.join(build, "systems", arch + ".libraries")
+    os.makedirs(directory, exist_ok=True)
+    for name in names:
+        link = os.path.join(directory, name)
+        if not os.path.islink(link):
+            os.symlink(os.path.join(root, "usr/lib", name), link)
+    return directory
 
 
 def cross_file(build, arch, root):
     machine, triplet = machine_of(arch)
     compiler = [shutil.which("ccache"), tool(triplet + "-gcc"), "--sysroot=" + root]
     return CROSS_FILE.format(compiler=[word for word in compiler if word], triplet=triplet, machine=machine, root=root,
-                             qemu=emulator(arch), libraries=libraries_alone(build, arch, root),
-                             endian="big" if arch == "s390x" else "little")
+                             qemu=emulator(arch),
+                             binfmt=BINFMT, handler=handler(arch), endian="big" if arch == "s390x" else "little")
+
+
+def handler(arch):
+    """What a run registers the emulator as."""
+    return "vsched-" + arch
 
 
 def emulator(arch):
@@ -127,4 +135,56 @@ def binfmt_line(arch):
 
     def escaped(text):
         return "".join("\\x%02x" % byte for byte in text)
-    return ":vas-%s:M::%s:%s:%s:FP" % (arch, escaped(magic), escaped(mask), emulator(arch))
+    return ":%s:M::%s:%s:%s:FP" % (handler(arch), escaped(magic), escaped(mask), emulator(arch))
+
+
+def enter_namespaces():
+    """From here on this process is in a user and a mount namespace of its own, with all users as they are outside."""
+    ready, tell = os.pipe()
+    helper = os.fork()
+    if helper == 0:  # only who is outside may let more than one user in
+        os.read(ready, 1)
+        for name in ("uid_map", "gid_map"):
+            with open("/proc/%d/%s" % (os.getppid(), name), "w", encoding="ascii") as f:
+                f.write("0 0 4294967295")
+        os._exit(0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0:
+        raise roots.Missing("no user namespace: " + os.strerror(ctypes.get_errno()))
+    os.write(tell, b"x")
+    if os.waitpid(helper, 0)[1] != 0:
+        raise roots.Missing("the users of a user namespace can not be set: run it as root")
+
+
+def mount(*arguments):
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise roots.Missing("in a user namespace this kernel (%s; wanted: 6.7 or later) does not mount %s: %s" % (
+            platform.release(), arguments[1], done.stderr.strip()))
+
+
+def start_foreign_programs(arch, libraries):
+    """From here on the kernel starts arch's programs for this process and its children, and they find their libraries."""
+    enter_namespaces()
+    mount("-t", "binfmt_misc", "none", BINFMT)
+    with open(BINFMT + "/register", "w", encoding="ascii") as f:
+        f.write(binfmt_line(arch))
+    lib = os.path.realpath("/lib")
+    mount("-t", "overlay", "-o", "lowerdir=%s:%s" % (libraries, lib), "overlay", lib)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--arch", default="arm64", choices=sorted(ELF_MACHINE))
+    args, options = parser.parse_known_args()
+    build_dir = os.path.abspath(args.build)
+    directory, root = build(build_dir, args.arch)
+    libraries = make_libraries(build_dir, args.arch, root)
+    start_foreign_programs(args.arch, libraries)
+    os.execv(sys.executable, [sys.executable, os.path.join(SOURCE, "tools/run-tests"), directory, "--suite", "unit",
+                              *options])
+
+
+if __name__ == "__main__":
+    main()
