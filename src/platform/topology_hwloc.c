@@ -22,7 +22,7 @@
  * The kernel shows no topology for a CPU that is offline, so those are left
  * out. CPUs that this process itself may not use are taken in: VMs may. hwloc's
  * x86 component is kept out, since it binds the calling thread to one CPU after
- * the other.
+ * the other. hwloc has it on x86 alone.
  */
 
 #include "platform/topology_hwloc.h"
@@ -177,6 +177,13 @@ static int load_below(hwloc_topology_t topology, const char *fsroot) {
         return r;
 }
 
+/* One that this hwloc was built without is out already: hwloc refuses its name (EINVAL). */
+static int keep_out_component(hwloc_topology_t topology, const char *name) {
+        if (hwloc_topology_set_components(topology, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, name) == 0)
+                return 0;
+        return errno == EINVAL ? 0 : -1;
+}
+
 static int load(const char *spec, const char *fsroot, bool with_l2, hwloc_topology_t *ret, char *ret_why) {
         AUTO_HWLOC hwloc_topology_t topology = NULL;
         int r;
@@ -188,7 +195,7 @@ static int load(const char *spec, const char *fsroot, bool with_l2, hwloc_topolo
             hwloc_topology_set_type_filter(topology, HWLOC_OBJ_L3CACHE, HWLOC_TYPE_FILTER_KEEP_ALL) < 0 ||
             (with_l2 &&
              hwloc_topology_set_type_filter(topology, HWLOC_OBJ_L2CACHE, HWLOC_TYPE_FILTER_KEEP_ALL) < 0) ||
-            hwloc_topology_set_components(topology, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "x86") < 0)
+            keep_out_component(topology, "x86") < 0)
                 return fail(-errno, ret_why, "hwloc can not be set up: %s", strerror(errno));
         r = spec ? set_source(topology, spec, ret_why) : 0;
         if (r < 0)

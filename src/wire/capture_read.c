@@ -67,7 +67,7 @@ static void field_set(const Field *field, void *object, int64_t value) {
 
 static bool take_field(const Reader *reader, const json_t *json, const Field *field, void *object) {
         const json_t *value = json_object_get(json, field->name);
-        int64_t number;
+        int64_t number = 0;
 
         if (field->type == FIELD_BOOL) {
                 if (!json_is_boolean(value))
@@ -136,7 +136,7 @@ static bool take_sets(Reader *reader, const json_t *json) {
 
 static bool take_memory(const Reader *reader, const json_t *json, Vm *vm) {
         const json_t *memory = NULL, *devices = NULL, *value;
-        int64_t node, permille;
+        int64_t node = 0, permille = 0;
         size_t i;
 
         if (!take_list(reader, json, "memory", MEM_SHARES_MAX, &memory) ||
@@ -204,7 +204,7 @@ static bool take_snapshot(Reader *reader, const json_t *json) {
 static bool take_history(const Reader *reader, const json_t *json) {
         History *history = &reader->capture->history;
         const json_t *list = NULL, *value;
-        int64_t node;
+        int64_t node = 0;
         size_t i;
 
         history_clear(history);

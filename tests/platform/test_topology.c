@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <hwloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,16 @@
 
 static Topology host;
 static char why[256];
+
+/* hwloc as it is, or as it is where it has no x86 component. */
+static bool no_x86_component;
+
+int __real_hwloc_topology_set_components(hwloc_topology_t topology, unsigned long flags, const char *name);
+int __wrap_hwloc_topology_set_components(hwloc_topology_t topology, unsigned long flags, const char *name) {
+        if (no_x86_component && strcmp(name, "x86") == 0)
+                name = "no-such-component";
+        return __real_hwloc_topology_set_components(topology, flags, name);
+}
 
 static void read_tree(const char *tree, ClusterLevel level) {
         why[0] = '\0';
@@ -344,6 +355,16 @@ static void this_machine(void **state) {
         assert_true(host.n_cpus >= 1 && host.n_nodes >= 1 && host.n_clusters >= 1);
 }
 
+static void without_an_x86_component(void **state) {
+        (void)state;
+        no_x86_component = true;
+        int r = topology_from_hwloc(NULL, "", LEVEL_AUTO, &host, why);
+        no_x86_component = false;
+        if (r != 0)
+                fail_msg("%s", why);
+        assert_true(host.n_cpus >= 1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(arm64_clusters),
@@ -359,6 +380,7 @@ int main(void) {
                 cmocka_unit_test(xml_keeps_all),
                 cmocka_unit_test(xml_that_hwloc_never_wrote),
                 cmocka_unit_test(this_machine),
+                cmocka_unit_test(without_an_x86_component),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,6 @@ architecture, and is what a cross compiler, qemu-user and an emulated machine re
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -78,17 +77,24 @@ def _locked(path):
         yield
 
 
+def _serves(stamp, kind, packages):
+    """Whether what was made is of that kind, and was made with those packages at least."""
+    if not os.path.exists(stamp):
+        return False
+    with open(stamp, encoding="ascii") as f:
+        had_kind, *had = f.read().splitlines()
+    return had_kind == kind and set(packages) <= set(had)
+
+
 def make(path, suite, arch, packages=(), unpacked=False):
-    """Makes that system at path, unless it is there already. Needs root and a mirror."""
+    """Makes that system at path, unless it is there already with those packages or more. Needs root and a mirror."""
     path = os.path.abspath(path)
-    wanted = hashlib.sha256(" ".join([suite, arch, str(unpacked), *packages]).encode()).hexdigest()
+    kind = "%s %s %s" % (suite, arch, "unpacked" if unpacked else "configured")
     stamp = path + ".made"
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with _locked(path):
-        if os.path.isdir(path) and os.path.exists(stamp):
-            with open(stamp, encoding="ascii") as f:
-                if f.read() == wanted:
-                    return path
+        if os.path.isdir(path) and _serves(stamp, kind, packages):
+            return path
         if not shutil.which("mmdebstrap"):
             raise Missing("mmdebstrap is not installed")
         if os.geteuid() != 0:
@@ -108,5 +114,5 @@ def make(path, suite, arch, packages=(), unpacked=False):
                                                            "; ".join(done.stdout.strip().splitlines()[-6:])))
         os.rename(made, path)
         with open(stamp, "w", encoding="ascii") as f:
-            f.write(wanted)
+            f.write("\n".join([kind, *packages]) + "\n")
     return path
