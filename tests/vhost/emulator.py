@@ -31,6 +31,9 @@ from fresh_root import next_deb  # noqa: E402
 
 # What runs in there of what is built.
 TARGETS = ["vas-daemon", "vasctl", "vas-sim", "vhost-look", "die_in_write", "count_writes"]
+# What a whole system has, and one for building and unit tests lacks.
+SYSTEM = ["libvirt-daemon", "libvirt-clients", "qemu-system-arm", "linux-image-arm64", "busybox-static", "python3",
+          "base-files", "dash", "util-linux"]
 # What of a system's start the scenario can do without.
 MASKED = """
     systemd-udevd.service systemd-udev-trigger.service systemd-timesyncd.service systemd-hwdb-update.service
@@ -68,7 +71,7 @@ class Host:
         needed = [self.machine.qemu]
         if self.is_native:
             needed += ["libvirtd", "virsh"]
-        elif self.machine.arch not in cross.ARCHITECTURES:
+        elif self.machine.arch not in cross.ELF_MACHINE:
             raise Missing("the emulated host is %s, for which nothing is built on this machine" % self.machine.arch)
         for program in needed:
             if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
@@ -80,7 +83,7 @@ class Host:
             boot = os.path.join(self.build, "systems/boot-" + self.machine.arch)
             roots.make(boot, roots.release(), self.machine.arch, [self.machine.kernel, "busybox-static"], unpacked=True)
             return self.build, "/", boot
-        built, system = cross.build(self.build, self.machine.arch, TARGETS)
+        built, system = cross.build(self.build, self.machine.arch, TARGETS, SYSTEM)
         return built, system, system
 
     def _unpack(self, package):
@@ -110,7 +113,7 @@ class Host:
         stage = os.path.join(self.results, "stage")
         if self.scenario != "package":
             subprocess.run([os.environ.get("MESON", "meson"), "install", "-C", built, "--no-rebuild", "--quiet",
-                            "--destdir", stage], check=True, stdout=subprocess.DEVNULL)
+                            "--destdir", stage, *([] if self.is_native else ["--tags", "runtime"])], check=True, stdout=subprocess.DEVNULL)
         os.makedirs(stage + "/usr/bin", exist_ok=True)
         shutil.copy(os.path.join(built, "tests/vhost/vhost-look"), stage + "/usr/bin")
         os.makedirs(stage + "/usr/lib/vhost")
@@ -130,6 +133,8 @@ class Host:
         for source in (HERE, os.path.join(os.path.dirname(HERE), "real")):
             shutil.copytree(source, stage + source, ignore=shutil.ignore_patterns("__pycache__"))
         os.makedirs(stage + "/etc", exist_ok=True)
+        os.makedirs(stage + "/var", exist_ok=True)
+        os.symlink("/run", stage + "/var/run")
         for name, text in (("passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("group", "root:x:0:\n")):
             with open("%s/etc/%s" % (stage, name), "w", encoding="ascii") as f:
                 f.write(text)

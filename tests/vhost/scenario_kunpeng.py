@@ -58,12 +58,12 @@ def killed_and_restarted(host):
 
 @case("an operator pins a vCPU to a CPU that another has: it is obeyed, and the other moves")
 def pinned(host):
-    vm = host.vms["numatune"]
-    own = host.guest.look.threads()[vm.name][0].cpu
-    theirs = next(cpu for cpu, who in sorted(host.owned().items())
-                  if cpu != own and who.startswith("free-") and not host.vms[who.split("/")[0]].range)
+    vm = host.vms["free-node2"]
+    theirs = next(cpu for cpu, who in sorted(host.owned().items()) if who.startswith("free-large/"))
     host.guest.libvirt.pin_vcpu(vm.name, 0, {theirs})
     vm.pins[0] = str(theirs)
+    wait_until(lambda: theirs not in {t.cpu for t in host.guest.look.threads()["free-large"].values()}, 20,
+               "the other has moved")
     host.settle()
     equal(host.owned()[theirs], vm.name + "/0", "who has that CPU")
 
