@@ -134,7 +134,7 @@ class System:
 
     def versions(self):
         done = subprocess.run(["dpkg-query", "--admindir", self.copy + "/var/lib/dpkg", "-W",
-                               "-f", "${db:Status-Abbrev} ${Package} ${source:Upstream-Version}\n", *VERSIONS],
+                               "-f", "${db:Status-Abbrev} ${Package} ${Version}\n", *VERSIONS],
                               capture_output=True, text=True, check=False)
         return [line.split(None, 1)[1] for line in done.stdout.splitlines() if line.startswith("ii")]
 
