@@ -73,7 +73,7 @@ dnf_packages() {
 	echo "gcc make meson ninja-build pkgconf-pkg-config/pkgconf libvirt-devel hwloc-devel jansson-devel" \
 		"inih-devel libcmocka-devel systemd-devel libxml2-devel python3 util-linux iproute xz tar gzip" \
 		"libvirt-daemon libvirt-daemon-driver-qemu/libvirt-daemon-qemu libvirt-client" \
-		"qemu-system-$(uname -m)-core/qemu-kvm/qemu"
+		"qemu-system-$(uname -m | sed 's/^x86_64$/x86/')-core/qemu-kvm/qemu"
 	for p in scdoc python3-prometheus_client zsh; do
 		dnf -q list "$p" >/dev/null 2>&1 && echo "$p" || :
 	done
