@@ -11,6 +11,8 @@
 #   make demo-vhost      the same for the eye
 #   make soak      200 real VMs, churned for SOAK_MINUTES (30): what the daemon costs (root)
 #   make check-packages  the packages in a fresh system: a minute (root)
+#   make check-distros   the README's words in fresh systems of other releases: an hour (root)
+#   make check-debian13  its build and unit tests alone: some minutes (root)
 #   make faults    calls of our own code fail one by one, and a kill at each: half an hour (root)
 #   make analyze   clang-tidy and cppcheck: minutes
 #   make coverage  how much of the code the tests run: minutes (root)
@@ -129,6 +131,16 @@ check-packages:
 # Format, names, scripts: whatever of the tools is here.
 lint:
 	@tools/lint
+
+.PHONY: check-distros check-debian13
+# HEAD in fresh systems of mmdebstrap's, which are kept in the build directory.
+check-distros:
+	@command -v mmdebstrap >/dev/null || tools/deps.sh packages
+	@$(PYTHON) tests/systems/distros.py --directory "$(BUILD)/systems"
+
+check-debian13:
+	@command -v mmdebstrap >/dev/null || tools/deps.sh packages
+	@$(PYTHON) tests/systems/distros.py --directory "$(BUILD)/systems" --system trixie --part unit
 
 clean:
 	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-coverage $(BUILD)-address $(BUILD)-thread $(BUILD)-valgrind $(BUILD)-fuzz

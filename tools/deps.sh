@@ -20,20 +20,20 @@ set -eu
 with=${1:-}
 say() { printf '%s\n' "$*" >&2; }
 
-# Debian's names.
+# Debian's names. Nothing but what is essential there, make and apt is taken as
+# present. Since Debian 13 libvirt-daemon only recommends the driver for QEMU.
 apt_packages() {
-	echo "meson ninja-build pkg-config libvirt-dev libhwloc-dev libjansson-dev libinih-dev" \
-		"libcmocka-dev libsystemd-dev libxml2-dev scdoc libvirt-daemon libvirt-clients" \
-		"prometheus python3-prometheus-client zsh"
+	echo "meson ninja-build pkg-config python3 libvirt-dev libhwloc-dev libjansson-dev libinih-dev" \
+		"libcmocka-dev libsystemd-dev libxml2-dev scdoc libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients" \
+		"iproute2 xz-utils prometheus python3-prometheus-client zsh"
 	command -v cc >/dev/null || echo gcc libc6-dev
-	[ -x /usr/bin/python3 ] || echo python3
 	case $(dpkg --print-architecture) in
 	amd64 | i386) echo qemu-system-x86 ;;
 	arm64 | armhf) echo qemu-system-arm ;;
 	*) echo qemu-system-misc ;;
 	esac
 	case $with in
-	packages) echo debhelper dpkg-dev lintian rpm rpmlint mmdebstrap ;;
+	packages) echo build-essential debhelper dpkg-dev lintian rpm rpmlint mmdebstrap ;;
 	lint) echo clang-format clang-tidy cppcheck shellcheck ;;
 	coverage) echo gcovr ;;
 	sanitize) echo clang valgrind ;;
@@ -71,14 +71,14 @@ apt_install() {
 # Fedora's, RHEL's and openEuler's names; a/b: the first that exists.
 dnf_packages() {
 	echo "gcc make meson ninja-build pkgconf-pkg-config/pkgconf libvirt-devel hwloc-devel jansson-devel" \
-		"inih-devel libcmocka-devel systemd-devel libxml2-devel python3 util-linux" \
+		"inih-devel libcmocka-devel systemd-devel libxml2-devel python3 util-linux iproute xz tar gzip" \
 		"libvirt-daemon libvirt-daemon-driver-qemu/libvirt-daemon-qemu libvirt-client" \
-		"qemu-system-$(uname -m)-core/qemu-kvm/qemu"
+		"qemu-system-$(uname -m | sed 's/^x86_64$/x86/')-core/qemu-kvm/qemu"
 	for p in scdoc python3-prometheus_client zsh; do
 		dnf -q list "$p" >/dev/null 2>&1 && echo "$p" || :
 	done
 	case $with in
-	packages) echo rpm-build rpmlint ;;
+	packages) echo rpm-build rpmlint gzip findutils ;;
 	lint) echo clang-tools-extra cppcheck ShellCheck/shellcheck ;;
 	coverage) echo gcovr ;;
 	sanitize) echo clang valgrind ;;

@@ -38,9 +38,8 @@ static void check_link(json_t *checks, const CheckInput *input) {
                           input->link_version);
         else
                 check_add(checks, CHECK_PROBLEM, "libvirt",
-                          "start libvirt (virtqemud.socket or libvirtd.socket), open its read-only socket to "
-                          "the "
-                          "daemon's user, or set another 'connect'",
+                          "start libvirt (virtqemud.socket or libvirtd.socket) with its driver for QEMU, open its "
+                          "read-only socket to the daemon's user, or set another 'connect'",
                           "%s does not answer (%s): VMs that start now are not seen", input->link_uri,
                           input->link_error[0] ? input->link_error : "connecting");
 }

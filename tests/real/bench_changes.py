@@ -19,7 +19,8 @@ import statistics
 import time
 
 from lab import main, wait_until
-from lab.load import THREE_QUARTERS, Hog, ToldUse, busy
+from lab.guests import THREE_QUARTERS
+from lab.load import Hog, ToldUse, busy
 
 MINUTES = float(os.environ.get("VAS_MINUTES", "10"))
 ON_S, OFF_S = float(os.environ.get("VAS_ON", "20")), float(os.environ.get("VAS_OFF", "20"))

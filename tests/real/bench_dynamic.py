@@ -20,7 +20,8 @@ import statistics
 import time
 
 from lab import main, wait_until
-from lab.load import THREE_QUARTERS, Hog, busy, run_seconds
+from lab.guests import THREE_QUARTERS
+from lab.load import Hog, busy, run_seconds
 
 PAIRS = int(os.environ.get("VAS_PAIRS", "15"))
 SECONDS = float(os.environ.get("VAS_SECONDS", "4"))

@@ -28,6 +28,7 @@ import time
 from datetime import datetime
 
 from lab import cpu_list, main, wait_until
+from lab.guests import HALT
 from lab.libvirtd import URI
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
@@ -36,7 +37,6 @@ IDLE_MINUTES = float(os.environ.get("SOAK_IDLE", "10"))
 PAUSE = float(os.environ.get("SOAK_PAUSE", "0.5"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 STARTERS = 4  # libvirt is asked by so many at once
-HALT = bytes.fromhex("fa f4 ebfd".replace(" ", ""))  # cli; hlt; again
 STARTED = re.compile(r"^(\S+ \S+?): event 'lifecycle' for domain '?(.+?)'?: Started")
 
 # What the documentation promises.

@@ -8,7 +8,8 @@ import threading
 import time
 
 from lab import SPIN, Skip, case, check, cpu_list, equal, main, wait_until
-from lab.load import THREE_QUARTERS, Hog, ToldUse, wait_quiet
+from lab.guests import THREE_QUARTERS
+from lab.load import Hog, ToldUse, wait_quiet
 
 SOON = 3.0
 DYNAMIC = {"placement": {"sched-policy": "dynamic"}}

@@ -3,8 +3,12 @@
 """The laboratory itself: what the other tests stand on."""
 
 import os
+import shutil
+import time
 
-from lab import SPIN, UNPLUG, case, check, equal, main, wait_until
+from lab import SPIN, UNPLUG, Skip, Wrong, case, check, equal, main, patience, wait_until
+from lab.guests import HALT, SHAPES, THREE_QUARTERS
+from lab.load import run_seconds
 from lab.sandbox import run_id
 
 
@@ -44,6 +48,24 @@ def restart(lab):
     equal(lab.virsh("domstate", vm.name).strip(), "paused", "state")
 
 
+@case("a libvirtd without a driver for QEMU is named at once")
+def no_driver(lab):
+    lab.libvirtd.stop()
+    os.environ["LIBVIRT_DRIVER_DIR"] = "/nonexistent"
+    began = time.monotonic()
+    try:
+        lab.libvirtd.start()
+        said = "nothing"
+    except Wrong as reason:
+        said = str(reason)
+    finally:
+        del os.environ["LIBVIRT_DRIVER_DIR"]
+        lab.libvirtd.stop()
+        lab.libvirtd.start()
+    check("libvirt-daemon-driver-qemu" in said, "it said %s", said)
+    check(time.monotonic() - began < 5 * patience(), "it took %.1f s to say so", time.monotonic() - began)
+
+
 @case("a spinning guest burns its CPU")
 def spin(lab):
     vm = lab.vm("a", boot=SPIN).start(paused=False)
@@ -54,6 +76,33 @@ def spin(lab):
 
     before = ticks()
     wait_until(lambda: ticks() > before + 200, 10, "2 s of CPU time are burnt", pause=0.2)
+
+
+def wanted_share(vm, seconds):
+    """How much of that time a VM's vCPU ran, or waited for a CPU to run on: what it wants of one, on a busy machine too."""
+    tid = vm.threads()[0].tid
+    began, before = time.monotonic(), sum(run_seconds(tid))
+    time.sleep(seconds)
+    return (sum(run_seconds(tid)) - before) / (time.monotonic() - began)
+
+
+def guests_of(arch):
+    @case("%s: guests that halt, spin and do both do so, and are placed" % arch)
+    def guests(lab):
+        if not shutil.which("qemu-system-" + arch):
+            raise Skip("qemu-system-%s is not installed" % arch)
+        lab.daemon.start()
+        shares = (("halt", HALT, 0, 0.3), ("both", THREE_QUARTERS, 0.6, 0.9), ("spin", SPIN, 0.95, 1.1))
+        for short, code, least, most in shares:
+            vm = lab.vm(short, boot=code, arch=arch).start(paused=False).wait_booted()
+            wait_until(vm.is_placed, 2, "it is placed")
+            wait_until(lambda vm=vm, least=least, most=most: least <= wanted_share(vm, 2) <= most, 20,
+                       "%s wants %g to %g of a CPU" % (short, least, most))
+            vm.destroy()
+
+
+for known in SHAPES:
+    guests_of(known)
 
 
 @case("vCPUs can be plugged and unplugged in a guest without an operating system")

@@ -24,9 +24,10 @@ import os
 import shutil
 import sys
 
-from . import sandbox, threads
+from . import guests, sandbox, threads
 from .daemon import LOG, Daemon
-from .libvirtd import SPIN, UNPLUG, Libvirtd
+from .guests import SPIN, UNPLUG
+from .libvirtd import Libvirtd
 from .tap import Skip, Wrong, case, check, equal, patience, run_cases, wait_until
 from .threads import cpu_list, parse_cpus
 
@@ -100,6 +101,8 @@ def missing():
     """Why real tests can not run here; None: they can."""
     if os.geteuid() != 0:
         return "needs root"
+    if guests.ARCH not in guests.SHAPES:
+        return "no VM is described for %s" % guests.ARCH
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     for program in ("unshare", "virsh", "libvirtd", "setpriv"):
         if not shutil.which(program, path=path):
@@ -121,7 +124,11 @@ def main(file, subject=None):
 
     def inside():
         lab = Lab(build)
-        lab.libvirtd.start()
+        try:
+            lab.libvirtd.start()
+        except Wrong as reason:
+            print("%s: %s" % (parser.prog, reason) if subject else "Bail out! %s" % reason)
+            return 1
         return subject(lab, args) if subject else run_cases(lab, args.only)
 
     sandbox.run(inside, os.path.join(build, "qemu-capabilities"))

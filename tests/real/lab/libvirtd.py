@@ -2,13 +2,14 @@
 """A libvirtd of the sandbox's own, and its VMs."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 import uuid
 
-from . import threads
+from . import guests, threads
 from .sandbox import LAB, run_id
 from .tap import Skip, Wrong, wait_until
 
@@ -28,7 +29,6 @@ auth_unix_rw = "none"
 log_outputs = "2:file:/run/lab/libvirtd.log"
 """
 
-# A machine type that starts fast and holds nothing that is not needed.
 _DOMAIN = """
 <domain type='{kind}'>
   <name>{name}</name>
@@ -37,8 +37,8 @@ _DOMAIN = """
   <vcpu placement='static'{cpuset}{current}>{vcpus}</vcpu>
   {cputune}
   <os><type arch='{arch}' machine='{machine}'>hvm</type>{boot}</os>
-  <features><acpi/></features>
-  <cpu>{topology}</cpu>
+  <features>{features}</features>
+  {cpu}
   <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
   <devices>
     {disk}
@@ -48,67 +48,32 @@ _DOMAIN = """
 </domain>
 """
 
-# Boot sectors, in 16-bit x86. SPIN burns its CPU. UNPLUG does what a guest's
-# ACPI code does when the host takes a vCPU away: it looks at each CPU's flags
-# in QEMU's hot-plug registers and ejects the one that is to go.
-SPIN = bytes.fromhex("ebfe")
-UNPLUG = bytes.fromhex(
-    "fa"              # cli
-    "66 31c9"         # xor ecx, ecx
-    "66 89c8"         # next: mov eax, ecx
-    "ba 00af"         # mov dx, 0xaf00          CPU selector
-    "66 ef"           # out dx, eax
-    "ba 04af"         # mov dx, 0xaf04          flags
-    "ec"              # in al, dx
-    "a8 04"           # test al, 4              removal asked for?
-    "74 03"           # jz skip
-    "b0 08"           # mov al, 8               eject
-    "ee"              # out dx, al
-    "41"              # skip: inc cx
-    "83e1 0f"         # and cx, 15
-    "eb e7"           # jmp next
-    .replace(" ", ""))
-
-
-def _machine():
-    """(architecture, machine type) of VMs on this machine."""
-    arch = os.uname().machine
-    return (arch, "virt") if arch == "aarch64" else (arch, "pc")
-
-
 class Vm:
     """One VM. Its short name is the test's; libvirt's name carries the run id."""
 
     def __init__(self, libvirtd, short, vcpus=1, cpuset=None, pins=None, maximum=None,
-                 boot=None, memory=32, cells=None, kind="qemu"):
+                 boot=None, memory=32, kind="qemu", arch=guests.ARCH):
         self.libvirtd = libvirtd
         self.short = short
         self.name = "%s-%s" % (short, run_id())
         self.uuid = str(uuid.uuid4())
         self.vcpus = vcpus
-        if boot and _machine()[1] != "pc":
-            raise Skip("the boot sectors are for x86")
-        self._xml = self._describe(cpuset, pins or {}, maximum, boot, memory, kind)
+        self.arch = arch
+        self.shape = guests.SHAPES[arch]
+        if maximum and not self.shape.plugs:
+            raise Skip("QEMU's %s machines cannot plug vCPUs" % arch)
+        self._xml = self._describe(cpuset, pins or {}, maximum, boot or self.shape.idle, memory, kind)
 
     def _describe(self, cpuset, pins, maximum, boot, memory, kind):
-        arch, machine = _machine()
         tune = "".join("<vcpupin vcpu='%d' cpuset='%s'/>" % p for p in sorted(pins.items()))
+        start, disk = guests.boot_from(self.arch, boot[self.arch], "%s/%s.img" % (LAB, self.short)) if boot else ("", "")
         return _DOMAIN.format(
-            kind=kind, name=self.name, uuid=self.uuid, memory=memory, arch=arch, machine=machine,
+            kind=kind, name=self.name, uuid=self.uuid, memory=memory, arch=self.arch, machine=self.shape.machine,
+            features=self.shape.features, cpu=self.shape.cpus[kind],
             vcpus=maximum or self.vcpus,
             current=" current='%d'" % self.vcpus if maximum else "",
             cpuset=" cpuset='%s'" % cpuset if cpuset else "",
-            cputune="<cputune>%s</cputune>" % tune if tune else "",
-            topology="", boot="<boot dev='hd'/>" if boot else "",
-            disk=self._disk(boot) if boot else "")
-
-    def _disk(self, code):
-        path = "%s/%s.img" % (LAB, self.short)
-        with open(path, "wb") as image:
-            image.write(code.ljust(510, b"\0") + b"\x55\xaa" + bytes(64 * 1024 - 512))
-        os.chmod(path, 0o666)
-        return ("<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
-                "<source file='%s'/><target dev='hda' bus='ide'/></disk>" % path)
+            cputune="<cputune>%s</cputune>" % tune if tune else "", boot=start, disk=disk)
 
     def define(self):
         """Tells libvirt of it, and no more."""
@@ -128,7 +93,9 @@ class Vm:
         self.libvirtd.virsh("destroy", self.name)
 
     def wait_booted(self):
-        """Until the firmware has read the boot sector."""
+        """Until its firmware has read the boot sector; where QEMU itself loads the code, there is nothing to wait for."""
+        if self.arch != guests.X86:
+            return self
 
         def has_read():
             stat = self.libvirtd.virsh("domblkstat", self.name, "hda", ok=False)
@@ -186,9 +153,15 @@ class Vm:
         return {int(r[0]): threads.parse_cpus(r[1]) for r in rows if len(r) == 2 and r[0].isdigit()}
 
 
+# What virsh says of a libvirtd that is still starting; it was told to say so in English.
+_STARTING = re.compile(r"Failed to connect socket|Cannot recv data|Cannot write data|End of file while reading")
+_REFUSES_S = 1.0
+
+
 class Libvirtd:
     def __init__(self):
         self.process = None
+        self.refuses_since = None
         self.vms = []
 
     def start(self, qemu_conf=""):
@@ -199,13 +172,39 @@ class Libvirtd:
         with open(LAB + "/libvirtd.out", "ab") as out:
             self.process = subprocess.Popen([program, "-f", "/etc/libvirt/libvirtd.conf"],
                                             stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self.refuses_since = None
         wait_until(self.is_answering, 60, "libvirtd answers", pause=0.05)
 
     def is_answering(self):
         if self.process.poll() is not None:
-            raise Wrong("libvirtd ended with %s" % self.process.returncode)
-        done = subprocess.run(["virsh", "-q", "-c", URI, "list"], capture_output=True, check=False)
+            raise Wrong("libvirtd ended with %s%s" % (self.process.returncode, self._last_words()))
+        done = subprocess.run(["virsh", "-q", "-c", URI, "list"], capture_output=True, text=True, check=False,
+                              env=dict(os.environ, LC_ALL="C"))
+        if done.returncode != 0 and not _STARTING.search(done.stderr):
+            self._judge_refusal(done.stderr)
         return done.returncode == 0
+
+    def _judge_refusal(self, said):
+        """It runs, and will not serve us however long we wait: what it lacks is the machine's to mend."""
+        now = time.monotonic()
+        self.refuses_since = self.refuses_since or now
+        if now - self.refuses_since < _REFUSES_S:
+            return
+        hint = ""
+        if "no connection driver" in said:
+            hint = "; its driver for QEMU is not installed (package libvirt-daemon-driver-qemu): make deps"
+        words = [line.partition("error: ")[2] or line for line in said.splitlines() if line]
+        raise Wrong("libvirtd runs, but does not serve %s: %s%s" % (URI, ": ".join(words), hint))
+
+    @staticmethod
+    def _last_words():
+        """Of its errors, as the end of a sentence."""
+        errors = []
+        for name in ("libvirtd.out", "libvirtd.log"):
+            if os.path.exists(LAB + "/" + name):
+                with open(LAB + "/" + name, encoding="utf-8", errors="replace") as f:
+                    errors += [line.partition(" : ")[2].strip() for line in f if " error : " in line]
+        return "; it logged: " + errors[-1] if errors else ""
 
     def stop(self):
         """Stops it as an upgrade would: the VMs go on."""

@@ -10,9 +10,6 @@ import time
 
 from . import sandbox
 
-# A guest that spins for three BIOS ticks of 55 ms and sleeps for one.
-THREE_QUARTERS = bytes.fromhex("fb 31c0 8ed8 f6066c0403 75f9 f4 ebf6".replace(" ", ""))
-
 
 class Hog:
     """A process that burns one CPU."""
