@@ -20,6 +20,8 @@
 #   make fuzz      random input for every parser: FUZZ_SECONDS (180) for each
 #   make install   PREFIX=/usr DESTDIR=...
 #   make deb       a Debian package, into build/packages; make rpm: an RPM
+#   make dist      the source of a release, into build/dist: see docs/releasing.md
+#   make release-check   all that a release consists of, built twice and tried: an hour (root)
 #
 # `make check` and `make demo` first install what is missing (tools/deps.sh).
 
@@ -31,102 +33,118 @@ MESON   ?= meson
 CLANG   ?= clang
 JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
+# For the shell, whatever is in it. make itself takes a space for the end of a name, so no file is a target here.
+quote = '$(subst ','\'',$(1))'
+B := $(call quote,$(BUILD))
+
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all deps demo try demo-vhost check check-vhost unit real slow bench soak faults install deb rpm check-packages analyze coverage sanitize fuzz lint clean check-clang
+.PHONY: all configured deps demo try demo-vhost check check-vhost unit real slow bench soak faults install deb rpm dist \
+	check-packages release-check analyze coverage sanitize fuzz lint clean check-clang
 
-all: $(BUILD)/build.ninja
-	@$(MESON) compile -C $(BUILD) -j $(JOBS)
+all: configured
+	@$(MESON) compile -C $B -j $(JOBS)
 
-$(BUILD)/build.ninja:
-	@$(MESON) setup $(BUILD) --prefix=$(PREFIX)
+configured:
+	@[ -e $B/build.ninja ] || $(MESON) setup $B --prefix=$(call quote,$(PREFIX))
 
 deps:
 	@tools/deps.sh
 
 # Builds only what it shows: a first look should not wait for the tests.
-demo: deps $(BUILD)/build.ninja
-	@$(MESON) compile -C $(BUILD) -j $(JOBS) vas-daemon vasctl vas-sim count_writes
-	@$(PYTHON) tests/real/demo.py --build $(BUILD)
+demo: deps configured
+	@$(MESON) compile -C $B -j $(JOBS) vas-daemon vasctl vas-sim count_writes
+	@$(PYTHON) tests/real/demo.py --build $B
 
-try: deps $(BUILD)/build.ninja
-	@$(MESON) compile -C $(BUILD) -j $(JOBS) vas-daemon vasctl count_writes
-	@$(PYTHON) tests/real/try.py --build $(BUILD)
+try: deps configured
+	@$(MESON) compile -C $B -j $(JOBS) vas-daemon vasctl count_writes
+	@$(PYTHON) tests/real/try.py --build $B
 
 # Every test but the slow ones, and once more a build with the other compiler.
 check: deps all check-clang
-	@tools/run-tests $(BUILD) --no-suite slow
+	@tools/run-tests $B --no-suite slow
 
 # Nothing is installed for it: its kernel is unpacked into the build directory.
 check-vhost: deps all
-	@tools/run-tests $(BUILD) --suite vhost
+	@tools/run-tests $B --suite vhost
 
 demo-vhost: deps all
-	@$(PYTHON) tests/vhost/run.py --build $(BUILD) demo
+	@$(PYTHON) tests/vhost/run.py --build $B demo
 
 unit: all
-	@tools/run-tests $(BUILD) --suite unit
+	@tools/run-tests $B --suite unit
 
 real: all
-	@tools/run-tests $(BUILD) --suite real
+	@tools/run-tests $B --suite real
 
 # What takes minutes to an hour.
 slow: all
-	@tools/run-tests $(BUILD) --suite slow --no-suite vhost
+	@tools/run-tests $B --suite slow --no-suite vhost
 
 check-clang:
 	@if command -v $(CLANG) >/dev/null; then \
-		[ -e $(BUILD)-clang/build.ninja ] || CC=$(CLANG) $(MESON) setup $(BUILD)-clang -Doptimization=0 >/dev/null && \
-		$(MESON) compile -C $(BUILD)-clang -j $(JOBS) && \
-		$(PYTHON) tests/sim/same_figures.py $(BUILD)/src/sim/vas-sim $(BUILD)-clang/src/sim/vas-sim; \
+		[ -e $B-clang/build.ninja ] || CC=$(CLANG) $(MESON) setup $B-clang -Doptimization=0 >/dev/null && \
+		$(MESON) compile -C $B-clang -j $(JOBS) && \
+		$(PYTHON) tests/sim/same_figures.py $B/src/sim/vas-sim $B-clang/src/sim/vas-sim; \
 	else echo "$(CLANG) is not here: built with $${CC:-cc} only"; fi
 
 bench: all
-	@$(MESON) test -C $(BUILD) --no-rebuild --benchmark --verbose
+	@$(MESON) test -C $B --no-rebuild --benchmark --verbose
 
 soak: all
-	@$(PYTHON) tests/real/soak.py --build $(BUILD)
+	@$(PYTHON) tests/real/soak.py --build $B
 
 # Every call that can fail, fails once; killed before and after each. Of the real daemon:
 # of each place that calls something, the first call and three later ones.
 faults: all
-	@tools/run-tests $(BUILD) --suite faults
-	@FAULT_CALLS=$${FAULT_CALLS:-0} $(PYTHON) tests/real/test_faults.py --build $(BUILD)
+	@tools/run-tests $B --suite faults
+	@FAULT_CALLS=$${FAULT_CALLS:-0} $(PYTHON) tests/real/test_faults.py --build $B
 
-install:
-	@[ -e $(BUILD)/build.ninja ] || $(MESON) setup $(BUILD) --prefix=$(PREFIX)
-	@$(MESON) configure $(BUILD) -Dprefix=$(PREFIX)
-	@$(MESON) compile -C $(BUILD) -j $(JOBS)
-	@DESTDIR=$(DESTDIR) $(MESON) install -C $(BUILD) --no-rebuild
+# A DESTDIR that is no absolute path begins here; meson's would begin in the build directory.
+install: configured
+	@$(MESON) configure $B -Dprefix=$(call quote,$(PREFIX))
+	@$(MESON) compile -C $B -j $(JOBS)
+	@to=$(call quote,$(DESTDIR)); case $$to in '' | /*) ;; *) to=$$PWD/$$to ;; esac; \
+		DESTDIR=$$to $(MESON) install -C $B --no-rebuild && kept=$$to/etc/vas/vas-daemon.conf && \
+		{ [ ! -e "$$kept.new" ] || echo "$$kept differs: kept; the new one is $$kept.new"; }
 
 # clang-tidy and cppcheck: minutes.
 analyze: all
 	@tools/deps.sh lint
-	@tools/analyze $(BUILD)
+	@tools/analyze $B
 
 # What the tests run of the code, in a build of its own (as root: some minutes).
 coverage:
 	@tools/deps.sh coverage
-	@tools/coverage $(BUILD)-coverage
+	@tools/coverage $B-coverage
 
 # One after the other, also where one finds something.
 sanitize:
 	@tools/deps.sh sanitize
-	@bad=0; for c in address thread valgrind; do tools/sanitize $$c $(BUILD)-$$c || bad=1; done; exit $$bad
+	@bad=0; for c in address thread valgrind; do tools/sanitize $$c $B-$$c || bad=1; done; exit $$bad
 
 fuzz:
 	@tools/deps.sh sanitize
-	@tools/fuzz $(BUILD)-fuzz
+	@tools/fuzz $B-fuzz
 
 # A copy of the source is built, by the distribution's own tools.
 deb rpm:
-	@tools/package $@ $(BUILD)/packages
+	@tools/package $@ $B/packages
 
 # Installed into a fresh system, upgraded, removed, purged: what is left?
 check-packages:
 	@tools/deps.sh packages
 	@$(MAKE) deb rpm
-	@tests/packages/test_packages.py $(BUILD)/packages
+	@tests/packages/test_packages.py $B/packages
+
+# The source of a release, with its man pages, of HEAD: no git is needed to build it.
+dist:
+	@tools/dist $B/dist
+
+# From a tag of this version; RELEASE=HEAD: from any commit, to try it.
+release-check:
+	@tools/deps.sh packages
+	@tools/release-check --into $B/release $(if $(RELEASE),--commit $(call quote,$(RELEASE)))
 
 # Format, names, scripts: whatever of the tools is here.
 lint:
@@ -143,4 +161,4 @@ check-debian13:
 	@$(PYTHON) tests/systems/distros.py --directory "$(BUILD)/systems" --system trixie --part unit
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-coverage $(BUILD)-address $(BUILD)-thread $(BUILD)-valgrind $(BUILD)-fuzz
+	@rm -rf $B $B-clang $B-coverage $B-address $B-thread $B-valgrind $B-fuzz
