@@ -7,7 +7,8 @@
 #   make check     every test; the last line says "N passed, N failed" (root)
 #   make           build
 #   make unit      the tests that take seconds, for the developer's loop
-#   make check-vhost     on an emulated host of 64 CPUs: some minutes (root)
+#   make check-vhost     on emulated hosts: 64 CPUs of x86-64, 32 of arm64 with KVM: some minutes (root)
+#   make check-cross     built for another ARCH (arm64; or s390x), unit tests by qemu-user: some minutes (root)
 #   make demo-vhost      the same for the eye
 #   make soak      200 real VMs, churned for SOAK_MINUTES (30): what the daemon costs (root)
 #   make check-packages  the packages in a fresh system: a minute (root)
@@ -64,8 +65,9 @@ try: deps configured
 check: deps all check-clang
 	@tools/run-tests $B --no-suite slow
 
-# Nothing is installed for it: its kernel is unpacked into the build directory.
-check-vhost: deps all
+# Kernels, and arm64's programs, are unpacked into the build directory.
+check-vhost: all
+	@tools/deps.sh vhost
 	@tools/run-tests $B --suite vhost
 
 demo-vhost: deps all

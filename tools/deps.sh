@@ -14,6 +14,8 @@
 # tools/deps.sh lint: also the checkers of `make lint` and
 # `make analyze`; tools/deps.sh coverage: also what `make coverage` uses;
 # tools/deps.sh sanitize: also what `make sanitize` and `make fuzz` use;
+# tools/deps.sh cross: also what `make check-cross` uses, for ARCH (arm64); tools/deps.sh vhost: also what
+# `make check-vhost` uses;
 # tools/deps.sh browser: also a browser, in which the test of `vasctl report` looks.
 set -eu
 
@@ -38,6 +40,17 @@ apt_packages() {
 	coverage) echo gcovr ;;
 	sanitize) echo clang valgrind ;;
 	browser) echo chromium fonts-dejavu-core ;;
+	vhost) echo mmdebstrap $(cross_packages arm64) qemu-system-arm ;;
+	cross) echo mmdebstrap $(cross_packages "${ARCH:-arm64}") ;;
+	esac
+}
+
+# What builds and runs programs of another architecture; nothing where it is the machine's own.
+cross_packages() {
+	[ "$1" != "$(dpkg --print-architecture)" ] || return 0
+	case $1 in
+	arm64) echo qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
+	s390x) echo qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross ;;
 	esac
 }
 

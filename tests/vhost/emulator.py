@@ -12,6 +12,8 @@ The guest's console goes to a file, its second serial port to our stdout.
 """
 
 import glob
+import json
+import lzma
 import os
 import shutil
 import signal
@@ -21,7 +23,7 @@ import threading
 import time
 
 from cpio import Archive
-from machines import MACHINES, Missing
+from machines import MACHINES, MODULES, Missing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [HERE + "/../packages", HERE + "/../systems"]
@@ -30,10 +32,9 @@ import roots  # noqa: E402
 from fresh_root import next_deb  # noqa: E402
 
 # What runs in there of what is built.
-TARGETS = ["vas-daemon", "vasctl", "vas-sim", "vhost-look", "die_in_write", "count_writes"]
+TARGETS = {None: ["vas-daemon", "vasctl", "vas-sim", "vhost-look", "die_in_write", "count_writes"], "pages": []}
 # What a whole system has, and one for building and unit tests lacks.
-SYSTEM = ["libvirt-daemon", "libvirt-clients", "qemu-system-arm", "linux-image-arm64", "busybox-static", "python3",
-          "base-files", "dash", "util-linux"]
+SYSTEM = ["libvirt-daemon", "libvirt-clients", "qemu-system-arm", "python3", "base-files", "dash", "util-linux"]
 # What of a system's start the scenario can do without.
 MASKED = """
     systemd-udevd.service systemd-udev-trigger.service systemd-timesyncd.service systemd-hwdb-update.service
@@ -68,23 +69,21 @@ class Host:
         return self.machine.arch == roots.MACHINES.get(os.uname().machine, [None])[0]
 
     def check_machine(self):
-        needed = [self.machine.qemu]
-        if self.is_native:
-            needed += ["libvirtd", "virsh"]
-        elif self.machine.arch not in cross.ELF_MACHINE:
+        if not self.is_native and self.machine.arch not in cross.ELF_MACHINE:
             raise Missing("the emulated host is %s, for which nothing is built on this machine" % self.machine.arch)
-        for program in needed:
+        for program in [self.machine.qemu] + (["libvirtd", "virsh"] if self.is_native else []):
             if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
-                raise Missing("%s is not installed" % program)
+                raise roots.Missing("%s is not installed: tools/deps.sh vhost" % program)
 
     def _make_system(self):
         """Returns (the programs that were built for it, its file system, a directory with its kernel and busybox)."""
-        if self.is_native:
-            boot = os.path.join(self.build, "systems/boot-" + self.machine.arch)
-            roots.make(boot, roots.release(), self.machine.arch, [self.machine.kernel, "busybox-static"], unpacked=True)
-            return self.build, "/", boot
-        built, system = cross.build(self.build, self.machine.arch, TARGETS, SYSTEM)
-        return built, system, system
+        built, system = self.build, "/"
+        if not self.is_native:
+            built, system = cross.build(self.build, self.machine.arch, TARGETS.get(self.scenario, TARGETS[None]), SYSTEM)
+        boot = os.path.join(self.build, "systems/boot-" + self.machine.kernel)
+        roots.make(boot, self.machine.suite or roots.release(), self.machine.arch,
+                   [self.machine.kernel, "busybox-static"], unpacked=True)
+        return built, system, boot
 
     def _unpack(self, package):
         """A package's files, from its archive, in a directory of their own."""
@@ -92,7 +91,7 @@ class Host:
         if os.path.isdir(target):
             return target
         if not shutil.which("apt-get"):
-            raise Missing("%s can only be had with apt" % package)
+            raise roots.Missing("%s can only be had with apt" % package)
         debs = target + ".download"
         shutil.rmtree(debs, ignore_errors=True)
         os.makedirs(debs)
@@ -101,7 +100,7 @@ class Host:
             subprocess.run(["apt-get", "-q", "update"], capture_output=True, check=False)
             done = subprocess.run(fetch, cwd=debs, capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                raise Missing("apt-get download %s: %s" % (package, done.stderr.strip()[-200:]))
+                raise roots.Failed("apt-get download %s: %s" % (package, done.stderr.strip()[-200:]))
         (deb,) = glob.glob(debs + "/*.deb")
         subprocess.run(["dpkg-deb", "-x", deb, debs + "/files"], check=True)
         os.rename(debs + "/files", target)
@@ -149,14 +148,16 @@ class Host:
 
     def _write_initramfs(self, boot):
         archive = Archive()
-        (modules,) = glob.glob(boot + "/lib/modules/*/kernel")
-        names = self.machine.modules
-        for name, path, mode in [("init", HERE + "/init.sh", 0o755), ("bin/busybox", boot + "/bin/busybox", 0o755)] + \
-                [("modules/%s.ko" % os.path.basename(m), "%s/%s.ko" % (modules, m), 0o644) for m in names]:
+        for name, path in (("init", HERE + "/init.sh"), ("bin/busybox", boot + "/bin/busybox")):
             with open(path, "rb") as f:
-                archive.add_file(name, f.read(), mode)
-        archive.add_file("settings", ('MODULES="%s"\nINIT="%s"\n' % (" ".join(map(os.path.basename, names)),
-                                                                    self._init())).encode())
+                archive.add_file(name, f.read(), 0o755)
+        names = []
+        for module in MODULES:
+            for path in glob.glob("%s/lib/modules/*/kernel/%s.ko*" % (boot, module)):
+                names.append(os.path.basename(module))
+                with lzma.open(path) if path.endswith(".xz") else open(path, "rb") as f:
+                    archive.add_file("modules/%s.ko" % names[-1], f.read())
+        archive.add_file("settings", ('MODULES="%s"\nINIT="%s"\n' % (" ".join(names), self._init())).encode())
         path = os.path.join(self.results, "initramfs.gz")
         archive.write(path)
         return path
@@ -216,8 +217,20 @@ class Host:
             shutil.copytree(self._capabilities(), self.results + "/qemu-capabilities")
         built, system, boot = self._make_system()
         (image,) = glob.glob(boot + "/boot/vmlinuz-*")
-        return self.machine.command(image, self._write_initramfs(boot),
-                                    {"root": system, "stage": self._write_stage(built)}, self.results, self.console)
+        shares = {"root": system, "stage": self._write_stage(built)}
+        if self.scenario == "pages":
+            shares.update({"source": cross.SOURCE, "built": built})
+            self._write_tests(built)
+        return self.machine.command(image, self._write_initramfs(boot), shares, self.results, self.console)
+
+    def _write_tests(self, built):
+        """For a scenario that runs the unit tests."""
+        listed = subprocess.run([os.environ.get("MESON", "meson"), "introspect", "--tests", built], check=True,
+                                stdout=subprocess.PIPE).stdout
+        tests = [{key: test[key] for key in ("name", "cmd", "env", "workdir")}
+                 for test in json.loads(listed) if "unit" in test["suite"]]
+        with open(self.results + "/tests.json", "w", encoding="utf-8") as f:
+            json.dump({"source": cross.SOURCE, "built": built, "tests": tests}, f)
 
     # ---- running it
 

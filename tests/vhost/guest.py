@@ -143,10 +143,11 @@ def furnish(systemd=False):
                                "vas:x:64992:64992::/:/usr/sbin/nologin"])
     os.makedirs("/etc/vas", exist_ok=True)
     os.chown("/var/lib/vas", 64992, 64992)
-    if ARCHITECTURE.kind == "kvm":
-        os.chmod("/dev/kvm", 0o666)
-    elif os.path.exists("/dev/kvm"):
-        os.unlink("/dev/kvm")
+    if os.path.exists("/dev/kvm"):
+        if ARCHITECTURE.kind == "kvm":
+            os.chmod("/dev/kvm", 0o666)
+        else:
+            os.unlink("/dev/kvm")
 
 
 class Look:

@@ -7,12 +7,13 @@ x86      64 CPUs: 2 packages, 4 NUMA nodes, 16 L3 clusters of 4 CPUs
 kunpeng  32 arm64 CPUs: 2 packages, 4 NUMA nodes, 8 clusters of the kernel's,
          without an L3 cache. They have EL2, the level of hypervisors, so
          that KVM works in there.
+pages    4 arm64 CPUs, with a kernel whose pages have 16 KiB
 """
 
-MODULES_9P = ["fs/netfs/netfs", "fs/fscache/fscache", "net/9p/9pnet", "net/9p/9pnet_virtio", "fs/9p/9p",
-              "fs/overlayfs/overlay"]
-MODULES_PCI = ["drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev",
-               "drivers/virtio/virtio_pci"]
+# In the order in which they are loaded; a kernel may have some of them built in.
+MODULES = ["drivers/virtio/virtio", "drivers/virtio/virtio_ring", "drivers/virtio/virtio_pci_modern_dev",
+           "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci", "fs/netfs/netfs", "fs/fscache/fscache",
+           "net/9p/9pnet", "net/9p/9pnet_virtio", "fs/9p/9p", "fs/overlayfs/overlay"]
 
 
 class Missing(Exception):
@@ -20,18 +21,17 @@ class Missing(Exception):
 
 
 class Machine:
-    """One kind. arch: Debian's name; cpus_of_node, memory_mib: of each of the nodes; console, words: the guest's names
-    of the ports for the kernel's messages and for the scenario's; ports: QEMU's options for both, with %s for a file."""
+    """One kind. arch: Debian's name; kernel: the package with its kernel, and the release that has it where this
+    machine's own may not; cpus, memory_mib: of each of the nodes; console, words: the guest's names of the ports for
+    the kernel's messages and for the scenario's; ports: QEMU's options for both, with %s for a file."""
 
-    NODES = 4
-
-    def __init__(self, arch, qemu, kernel, options, cpus_of_node, memory_mib, modules, console, words, ports, append=""):
-        self.arch, self.qemu, self.kernel, self.modules, self.words = arch, qemu, kernel, modules, words
-        self._options, self._cpus, self._memory = options, cpus_of_node, memory_mib
+    def __init__(self, arch, qemu, kernel, options, nodes, cpus, memory_mib, console, words, ports, append="", suite=None):
+        self.arch, self.qemu, self.kernel, self.suite, self.words = arch, qemu, kernel, suite, words
+        self._options, self._count, self._cpus, self._memory = options, nodes, cpus, memory_mib
         self._console, self._ports, self._append = console, ports, append
 
     def _nodes(self):
-        for node in range(self.NODES):
+        for node in range(self._count):
             first = node * self._cpus
             yield from ("-object", "memory-backend-ram,id=m%d,size=%dM" % (node, self._memory),
                         "-numa", "node,nodeid=%d,cpus=%d-%d,memdev=m%d" % (node, first, first + self._cpus - 1, node))
@@ -47,25 +47,27 @@ class Machine:
         """QEMU's command line. shares: read-only directories by their tags."""
         append = ("console=%s panic=-1 quiet mitigations=off nokaslr init_on_alloc=0 numa_balancing=disable "
                   "transparent_hugepage=never lsm= audit=0 %s" % (self._console, self._append))
-        return [self.qemu, *self._options, "-accel", "tcg,thread=multi", "-m", "%dM" % (self._memory * self.NODES),
+        return [self.qemu, *self._options, "-accel", "tcg,thread=multi", "-m", "%dM" % (self._memory * self._count),
                 *self._nodes(), *self._shares(shares, results), "-nodefaults", "-display", "none", "-no-reboot",
                 "-kernel", image, "-initrd", initramfs, "-append", append,
                 *(word.replace("%s", console) for word in self._ports)]
 
 
+X86_PORTS = {"console": "ttyS0", "words": "/dev/ttyS1", "ports": ["-serial", "file:%s", "-serial", "stdio"]}
+ARM64_PORTS = {"console": "ttyAMA0", "words": "/dev/ttyS0",
+               "ports": ["-serial", "file:%s", "-chardev", "stdio,id=words", "-device", "pci-serial,chardev=words"]}
 MACHINES = {
     "x86": Machine(
         "amd64", "qemu-system-x86_64", "linux-image-amd64",
         ["-M", "q35", "-cpu", "Skylake-Server,vendor=GenuineIntel", "-smp", "64,sockets=2,dies=8,cores=4,threads=1"],
-        cpus_of_node=16, memory_mib=1024,
-        modules=["drivers/virtio/virtio_ring", "drivers/virtio/virtio", *MODULES_PCI, *MODULES_9P],
-        console="ttyS0", words="/dev/ttyS1", ports=["-serial", "file:%s", "-serial", "stdio"], append="no_timer_check"),
+        nodes=4, cpus=16, memory_mib=1024, append="no_timer_check", **X86_PORTS),
     "kunpeng": Machine(
         "arm64", "qemu-system-aarch64", "linux-image-arm64",
         ["-M", "virt,gic-version=3,virtualization=on", "-cpu", "max,pauth-impdef=on",
          "-smp", "32,sockets=2,clusters=4,cores=4"],
-        cpus_of_node=8, memory_mib=1024,
-        modules=[*MODULES_PCI, *MODULES_9P],
-        console="ttyAMA0", words="/dev/ttyS0",
-        ports=["-serial", "file:%s", "-chardev", "stdio,id=words", "-device", "pci-serial,chardev=words"]),
+        nodes=4, cpus=8, memory_mib=1024, **ARM64_PORTS),
+    "pages": Machine(
+        "arm64", "qemu-system-aarch64", "linux-image-arm64-16k",
+        ["-M", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on", "-smp", "4"],
+        nodes=1, cpus=4, memory_mib=4096, suite="trixie", **ARM64_PORTS),
 }

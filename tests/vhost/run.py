@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-Runs a scenario on an emulated 64-CPU host and passes its TAP lines on:
+Runs a scenario on an emulated host of many CPUs and passes its TAP lines on:
 run.py --build BUILD SCENARIO. One that hangs is ended, and the console's last
 lines are shown. One that stands still before its first case (see stall.py) is
 booted once again.
@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
-from emulator import CRASHED, STALLED, Host, Missing  # noqa: E402
+from emulator import CRASHED, STALLED, Host, Missing, roots  # noqa: E402
 from stall import AGAIN, GO_ON, longest_s, next_step  # noqa: E402
 
 LIMIT_S = 900
@@ -84,8 +84,8 @@ def show(host, limit):
     began = time.monotonic()
     try:
         why = host.run(limit, note)
-    except Missing as reason:
-        print("It can not be shown here: %s" % reason)
+    except (Missing, roots.Missing, roots.Failed) as reason:
+        print("It cannot be shown here: %s" % reason)
         return 1
     if last != [DEMO_END]:
         explain(host, why, time.monotonic() - began)
@@ -111,6 +111,9 @@ def main():
     except Missing as reason:
         print("1..0 # SKIP %s" % reason)
         return 0
+    except (roots.Missing, roots.Failed) as reason:
+        print("Bail out! %s" % reason)
+        return 1
     seconds = time.monotonic() - began
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print("# %s: %.0f s, %.0f s of CPU" % (args.scenario, seconds, used.ru_utime + used.ru_stime))

@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Runs inside an emulated arm64 machine whose kernel has larger pages than others:
+the unit tests, with their own verdicts. Minutes, so it is no part of another
+suite: tests/vhost/run.py --build build pages
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from guest import RESULTS, furnish, mount  # noqa: E402
+
+LIMIT_S = 600  # for one program
+CASE = re.compile(r"^(not )?ok\b[ \t]*\d*[ \t]*(?:- )?([^#]*)(#\s*skip)?", re.I)
+
+
+def run(number, test):
+    began = time.monotonic()
+    if os.path.basename(test["cmd"][0]).startswith("python"):  # the build machine's
+        test["cmd"][0] = sys.executable
+    try:
+        done = subprocess.run(test["cmd"], cwd=test["workdir"], env={**os.environ, **test["env"]}, capture_output=True, text=True,
+                              errors="replace", stdin=subprocess.DEVNULL, check=False, timeout=LIMIT_S)
+        code, said, complaints = done.returncode, done.stdout, done.stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        code, said, complaints = -1, "", str(error)
+    cases = [found for found in map(CASE.match, said.splitlines()) if found]
+    skipped = [found[2].strip() for found in cases if found[3]]
+    failed = [found[2].strip() for found in cases if found[1] and not found[3]]
+    good = not failed and (code == 0 or skipped)
+    print("%s %d - %s: %d passed, %d skipped, %.1f s" % (
+        "ok" if good else "not ok", number, test["name"], len(cases) - len(skipped) - len(failed), len(skipped),
+        time.monotonic() - began), flush=True)
+    for line in skipped:
+        print("#   skipped: " + line, flush=True)
+    if not good:
+        print("#   exit %s; failed: %s\n#   %s" % (code, "; ".join(failed),
+              "\n#   ".join((said + complaints).splitlines()[-20:])), flush=True)
+
+
+def main():
+    furnish()
+    with open(RESULTS + "/tests.json", encoding="utf-8") as f:
+        plan = json.load(f)
+    for tag in ("source", "built"):
+        mount(tag, plan[tag], "9p", "trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000")
+    print("# pages of %d bytes, Linux %s" % (os.sysconf("SC_PAGE_SIZE"), os.uname().release))
+    print("1..%d" % len(plan["tests"]), flush=True)
+    for number, test in enumerate(plan["tests"], 1):
+        run(number, test)
+
+
+if __name__ == "__main__":
+    main()
