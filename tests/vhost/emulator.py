@@ -148,12 +148,12 @@ class Host:
 
     def _write_initramfs(self, boot):
         archive = Archive()
-        for name, path in (("init", HERE + "/init.sh"), ("bin/busybox", boot + "/bin/busybox")):
+        for name, path in (("init", HERE + "/init.sh"), ("bin/busybox", boot + "/usr/bin/busybox")):
             with open(path, "rb") as f:
                 archive.add_file(name, f.read(), 0o755)
         names = []
         for module in MODULES:
-            for path in glob.glob("%s/lib/modules/*/kernel/%s.ko*" % (boot, module)):
+            for path in glob.glob("%s/usr/lib/modules/*/kernel/%s.ko*" % (boot, module)):
                 names.append(os.path.basename(module))
                 with lzma.open(path) if path.endswith(".xz") else open(path, "rb") as f:
                     archive.add_file("modules/%s.ko" % names[-1], f.read())

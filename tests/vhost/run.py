@@ -51,16 +51,20 @@ def boot(host, plan, limit):
     first case; the limit is for both. Returns why it was ended, if it was."""
     deadline = time.monotonic() + limit
     for boots in (1, 2):
-        why = host.run(deadline - time.monotonic(), plan.note,
-                       lambda console, boots=boots: next_step(console, plan.said, boots) != GO_ON)
+        began = time.monotonic()
+
+        def step(console, boots=boots, began=began):
+            return next_step(console, plan.said, boots, 0 if plan.promised else time.monotonic() - began)
+
+        why = host.run(deadline - time.monotonic(), plan.note, lambda console, step=step: step(console) != GO_ON)
         console = host.console_text()
         if why == CRASHED and plan.said == 0 and boots == 1:
             plan.say("# QEMU itself crashed before any case: booted once again; it said: %s" % host.emulator_words())
             continue
-        if why != STALLED or next_step(console, plan.said, boots) != AGAIN:
+        if why != STALLED or step(console) != AGAIN:
             break
         plan.say("# the emulated kernel stood still for %d s before any case: booted once again; its console: %s"
-                 % (longest_s(console), host.keep_console()))
+                 % (longest_s(console) or time.monotonic() - began, host.keep_console()))
     return why
 
 

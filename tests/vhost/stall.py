@@ -10,6 +10,7 @@ import re
 
 GO_ON, AGAIN, END = "go on", "again", "end"
 LONG_S = 40  # the watchdog's first word comes after 20 s, and some stalls pass
+SILENT_S = 240  # its first words come after a minute, also on a busy machine
 JIFFIES = 250  # a second: Debian's kernel
 
 _LOCKUP = re.compile(r"soft lockup - CPU#\d+ stuck for (\d+)s!")
@@ -24,9 +25,9 @@ def longest_s(console):
     return max(stalls, default=0)
 
 
-def next_step(console, said, boots):
+def next_step(console, said, boots, silent_s=0):
     """What to do about a host that was booted so often, with this on its console
-    and so many cases said."""
-    if said > 0 or longest_s(console) < LONG_S:
+    and so many cases said; silent_s: it has not said a word, for so long."""
+    if said > 0 or (longest_s(console) < LONG_S and silent_s < SILENT_S):
         return GO_ON
     return AGAIN if boots < 2 else END

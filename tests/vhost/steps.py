@@ -30,8 +30,8 @@ def _read_topology():
 
 
 class Steps:
-    # Enough credits for whatever is worth it, or none at all.
-    GENEROUS = {"interval": "%ds" % PERIOD_S, "cool_down": "0s", "credits_per_event": 64, "credits_per_10s": 640,
+    # Enough credits for whatever is worth it, a moment after a start, or none at all.
+    GENEROUS = {"interval": "%ds" % PERIOD_S, "cool_down": "0s", "credits_per_event": 64, "credits_per_10s": 64000,
                 "burst": 64}
     STINGY = {"interval": "%ds" % PERIOD_S, "cool_down": "0s", "credits_per_event": 0, "credits_per_10s": 0,
               "burst": 64}

@@ -11,7 +11,7 @@ sys.path += [HERE, HERE + "/../real"]
 from lab.tap import case, equal, run_cases  # noqa: E402
 from emulator import CRASHED  # noqa: E402
 from run import LIMIT_S, Plan, boot  # noqa: E402
-from stall import AGAIN, END, GO_ON, longest_s, next_step  # noqa: E402
+from stall import AGAIN, END, GO_ON, SILENT_S, longest_s, next_step  # noqa: E402
 
 BOOT = "[    3.102934] Run /init as init process\n"
 
@@ -36,7 +36,7 @@ def seconds(_):
     equal(longest_s(lockup(52) + lockup(22)), 52, "the longest, not the last")
 
 
-@case("booted again once, for a long stall before any case; never after one was said")
+@case("booted again once, for a long stall or silence before any case; never after one was said")
 def steps(_):
     stalled = BOOT + lockup(26) + lockup(52)
     equal(next_step(BOOT, 0, 1), GO_ON, "no stall")
@@ -45,6 +45,8 @@ def steps(_):
     equal(next_step(stalled, 0, 1), AGAIN, "the first boot")
     equal(next_step(stalled, 0, 2), END, "the second boot")
     equal([next_step(stalled, 1, boots) for boots in (1, 2)], [GO_ON, GO_ON], "after a case")
+    equal([next_step("", 0, boots, SILENT_S) for boots in (1, 2)], [AGAIN, END], "without a word")
+    equal([next_step("", 0, 1, SILENT_S - 1), next_step("", 1, 1, SILENT_S)], [GO_ON, GO_ON], "not so long, or after a case")
 
 
 class FakeHost:
