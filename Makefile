@@ -13,7 +13,7 @@
 #   make soak      200 real VMs, churned for SOAK_MINUTES (30): what the daemon costs (root)
 #   make check-packages  the packages in a fresh system: a minute (root)
 #   make check-distros   the README's words in fresh systems of other releases: an hour (root)
-#   make check-debian13  its build and unit tests alone: some minutes (root)
+#   make check-debian13  Debian 13 alone: build, unit tests and demo: some minutes (root)
 #   make faults    calls of our own code fail one by one, and a kill at each: half an hour (root)
 #   make analyze   clang-tidy and cppcheck: minutes
 #   make coverage  how much of the code the tests run: minutes (root)
@@ -160,7 +160,7 @@ check-distros:
 
 check-debian13:
 	@command -v mmdebstrap >/dev/null || tools/deps.sh packages
-	@$(PYTHON) tests/systems/distros.py --directory "$(BUILD)/systems" --system trixie --part unit
+	@$(PYTHON) tests/systems/distros.py --directory "$(BUILD)/systems" --system trixie --part unit --part demo
 
 clean:
 	@rm -rf $B $B-clang $B-coverage $B-address $B-thread $B-valgrind $B-fuzz

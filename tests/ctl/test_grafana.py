@@ -92,7 +92,12 @@ def promtool_takes_the_alerts():
 def alerts_come_when_they_should():
     if need_promtool():
         return need_promtool()
-    promtool("test", "rules", ALERTS_TEST)
+    try:
+        promtool("test", "rules", ALERTS_TEST)
+    except Wrong as wrong:
+        if "field name not found in type main.testGroup" in str(wrong):
+            return "this promtool knows no names of groups of tests (2.24 does not)"
+        raise
     return None
 
 
