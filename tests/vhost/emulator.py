@@ -34,7 +34,8 @@ from fresh_root import next_deb  # noqa: E402
 # What runs in there of what is built.
 TARGETS = {None: ["vas-daemon", "vasctl", "vas-sim", "vhost-look", "die_in_write", "count_writes"], "pages": []}
 # What a whole system has, and one for building and unit tests lacks.
-SYSTEM = ["libvirt-daemon", "libvirt-clients", "qemu-system-arm", "python3", "base-files", "dash", "util-linux"]
+SYSTEM = ["libvirt-daemon", "libvirt-clients", "qemu-system-arm", "python3", "base-files", "dash", "util-linux",
+          "binutils", "gzip", "tar", "xz-utils"]
 # What of a system's start the scenario can do without.
 MASKED = """
     systemd-udevd.service systemd-udev-trigger.service systemd-timesyncd.service systemd-hwdb-update.service
@@ -228,7 +229,7 @@ class Host:
         listed = subprocess.run([os.environ.get("MESON", "meson"), "introspect", "--tests", built], check=True,
                                 stdout=subprocess.PIPE).stdout
         tests = [{key: test[key] for key in ("name", "cmd", "env", "workdir")}
-                 for test in json.loads(listed) if "unit" in test["suite"]]
+                 for test in json.loads(listed) if any(suite.endswith("unit") for suite in test["suite"])]
         with open(self.results + "/tests.json", "w", encoding="utf-8") as f:
             json.dump({"source": cross.SOURCE, "built": built, "tests": tests}, f)
 

@@ -20,12 +20,12 @@ LIMIT_S = 600  # for one program
 CASE = re.compile(r"^(not )?ok\b[ \t]*\d*[ \t]*(?:- )?([^#]*)(#\s*skip)?", re.I)
 
 
-def run(number, test):
+def run(number, test, directory):
     began = time.monotonic()
     if os.path.basename(test["cmd"][0]).startswith("python"):  # the build machine's
         test["cmd"][0] = sys.executable
     try:
-        done = subprocess.run(test["cmd"], cwd=test["workdir"], env={**os.environ, **test["env"]}, capture_output=True, text=True,
+        done = subprocess.run(test["cmd"], cwd=test["workdir"] or directory, env={**os.environ, **test["env"]}, capture_output=True, text=True,
                               errors="replace", stdin=subprocess.DEVNULL, check=False, timeout=LIMIT_S)
         code, said, complaints = done.returncode, done.stdout, done.stderr
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -53,7 +53,7 @@ def main():
     print("# pages of %d bytes, Linux %s" % (os.sysconf("SC_PAGE_SIZE"), os.uname().release))
     print("1..%d" % len(plan["tests"]), flush=True)
     for number, test in enumerate(plan["tests"], 1):
-        run(number, test)
+        run(number, test, plan["built"])
 
 
 if __name__ == "__main__":
