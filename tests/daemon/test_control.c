@@ -5,13 +5,11 @@
  * descriptors do not block, and the loop turns whenever a client waits.
  */
 
+#include "../util/skip.h"
+
 #include <errno.h>
 #include <grp.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +18,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "daemon/control.h"
 
@@ -526,7 +522,7 @@ static void who_may_change_things(void **state) {
         Bench *bench = *state;
 
         if (geteuid() != 0)
-                skip();
+                skip_because("it takes root");
         assert_int_equal(chmod(bench->dir, 0755), 0);
         assert_false(may_change(bench, (gid_t)-1, 4241, 4242, 4243));
         assert_false(may_change(bench, 4244, 4241, 4242, 4243));
@@ -566,7 +562,7 @@ static void one_user_can_not_keep_the_others_out(void **state) {
         pid_t crowd;
 
         if (geteuid() != 0)
-                skip();
+                skip_because("it takes root");
         assert_int_equal(chmod(bench->dir, 0755), 0);
         crowd = crowd_as(bench, 4241, CONTROL_CONNECTIONS_MAX);
         assert_true(crowd > 0);

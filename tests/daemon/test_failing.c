@@ -326,7 +326,7 @@ static void every_call_fails_once(void **state) {
 
         (void)state;
         if (cpuset_count(&place.usable) < 2)
-                skip();
+                skip_because("it takes two CPUs");
         for (unsigned i = 0; i < 4; i++) {
                 kind = i % 2 ? FAULT_OTHER : FAULT_PLAIN;
                 after_crash = i / 2;
@@ -478,7 +478,7 @@ static void killed_at_every_call(void **state) {
 
         (void)state;
         if (cpuset_count(&place.usable) < 2)
-                skip();
+                skip_because("it takes two CPUs");
         for (unsigned i = 0; i < 4; i++) {
                 kind = i % 2 ? FAULT_KILL_AFTER : FAULT_KILL_BEFORE;
                 after_crash = i / 2;

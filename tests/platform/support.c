@@ -7,18 +7,20 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "platform/task.h"
 #include "util/cpulist.h"
 
-enum { MASK_WORDS = 8 };
+enum { MASK_WORDS = 8, TRIES = 1000 };
 
 char *tree_new(void) {
         char *tree = strdup("/tmp/vas-test-XXXXXX");
@@ -343,4 +345,22 @@ ThreadRef thread_ref(pid_t pid, const char *uuid, unsigned number) {
         ref.process_start_ticks = start_ticks_of(pid, pid);
         ref.thread_start_ticks = start_ticks_of(pid, ref.tid);
         return ref;
+}
+
+pid_t process_with_number(pid_t number) {
+        struct clone_args args = {.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&number, .set_tid_size = 1};
+
+        for (int i = 0; i < TRIES; i++) {
+                pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+                if (pid == 0)
+                        for (;;)
+                                pause();
+                if (pid > 0)
+                        return pid;
+                if (errno != EEXIST)
+                        return -errno;
+                usleep(1000); /* the dead thread is still being buried */
+        }
+        return -EEXIST;
 }

@@ -4,15 +4,10 @@
 /* What the platform's tests share: directories that stand in for a host, facts
  * as libvirt would give them, and processes that look like QEMU. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
 
-#include <cmocka.h>
-
+#include "../util/skip.h"
 #include "platform/host.h"
 
 /* A new empty directory, whose name stays valid until it is removed. */
@@ -64,6 +59,9 @@ int qemu_say(Qemu *qemu, const char *line); /* the number it answers; 0 for "ok"
 void qemu_stop(Qemu *qemu);
 /* The pid file libvirt would have written, in the session's directory. */
 void pid_file_write(const char *runtime, const char *name, pid_t pid);
+
+/* A process that takes that number as soon as it is free; -errno: it may not. */
+pid_t process_with_number(pid_t number);
 
 /* The first thread of the process with that name; 0: none. */
 pid_t thread_by_comm(pid_t pid, const char *comm);

@@ -2,15 +2,11 @@
 
 /* What a confined process can not do, and what it still can. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "../util/skip.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -254,15 +250,23 @@ static int result_of_call(long number, int confined) {
         return WEXITSTATUS(status);
 }
 
+/* A kernel with filters looks for ours where NULL points to. */
+static void need_filter(void) {
+        if (!VAS_HAS_FILTER)
+                skip_because("no filter is known for this kind of machine");
+        assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL), -1);
+        if (errno != EFAULT)
+                skip_because("this kernel, or its emulator, has no seccomp filters");
+}
+
 static void each_denied_call(void **state) {
         unsigned n_free = 0;
 
         (void)state;
+        need_filter();
         for (unsigned i = 0; i < N_CALLS; i++) {
                 int r = result_of_call(calls[i].number, 1);
 
-                if (r == 100)
-                        skip();
                 if (r != EPERM)
                         fail_msg("%s: %d instead of EPERM", calls[i].name, r);
                 n_free += result_of_call(calls[i].number, 0) != EPERM;
@@ -271,7 +275,7 @@ static void each_denied_call(void **state) {
          * else's filter (a container's) nothing is proved. */
         print_message("# %u of %u calls are denied by nothing else\n", n_free, (unsigned)N_CALLS);
         if (n_free <= N_CALLS / 2)
-                skip();
+                skip_because("another filter denies most calls already");
 }
 
 /* In a process of its own. Exits with 100 where it could not be confined. */
@@ -294,11 +298,10 @@ static int result_of(const struct Deed *deed, int confined) {
 
 static void can_not_do_what_it_should_not(void **state) {
         (void)state;
+        need_filter();
         for (unsigned i = 0; i < sizeof(deeds) / sizeof(*deeds); i++) {
                 int r = result_of(&deeds[i], 1);
 
-                if (r == 100)
-                        skip();
                 if (r != deeds[i].error)
                         fail_msg("%s: %d instead of %d", deeds[i].what, r, deeds[i].error);
         }

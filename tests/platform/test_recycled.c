@@ -15,26 +15,24 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define UUID "abcdabcd-0000-4000-8000-000000000001"
 
-enum { VCPUS = 64, WINDOWS = 20000, TRIES = 1000 };
+enum { FREE_NUMBER = 300, VCPUS = 64, WINDOWS = 20000 };
 
 static Qemu qemu;
 static RealHost *host;
 static Host door;
 static CpuSet usable;
-static bool can_recycle; /* in a namespace of its own, with the right to choose numbers */
+static const char *cannot_recycle; /* NULL: in a namespace of its own, with the right to choose numbers */
 
 /* What the wrapped calls do. at: before which of them the number is recycled; 0: never. */
 static struct {
@@ -49,25 +47,6 @@ static int64_t now_ns(void) {
 
         clock_gettime(CLOCK_MONOTONIC, &now);
         return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
-/* A process that takes a number on purpose, as soon as that is free. */
-static pid_t process_with_number(pid_t number) {
-        struct clone_args args = {.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&number, .set_tid_size = 1};
-
-        for (int i = 0; i < TRIES; i++) {
-                pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-
-                if (pid == 0)
-                        for (;;)
-                                pause();
-                if (pid > 0)
-                        return pid;
-                if (errno != EEXIST)
-                        return -errno;
-                usleep(1000); /* the dead thread is still being buried */
-        }
-        return -EEXIST;
 }
 
 static void step(void) {
@@ -189,8 +168,10 @@ static void before_every_call(void **state) {
         unsigned calls, hit_at = 0, n_hit = 0;
 
         (void)state;
-        if (!can_recycle || cpuset_count(&usable) < 2)
-                skip();
+        if (cannot_recycle)
+                skip_because(cannot_recycle);
+        if (cpuset_count(&usable) < 2)
+                skip_because("it takes two CPUs");
         assert_int_equal(write_amid(0, 0, &found), WRITE_OK);
         assert_true(cpuset_equal(&found, &one));
         calls = stage.calls;
@@ -236,22 +217,29 @@ static void how_long_the_window_is(void **state) {
         assert_true(window[WINDOWS / 2] < 10000);
 }
 
-/* Own numbers, and a /proc that shows them. */
-static bool enter_namespace(void) {
+/* Own numbers, and a /proc that shows them. Returns why not; NULL: it is so. */
+static const char *enter_namespace(void) {
         if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0)
-                return false;
+                return "no namespaces of its own: it takes root";
         pid_t child = fork();
 
         if (child < 0)
-                return false;
+                return "no process can be started in a namespace";
         if (child > 0) {
                 int status;
 
                 waitpid(child, &status, 0);
                 _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1); /* LeakSanitizer could start no thread */
         }
-        return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-               mount("proc", "/proc", "proc", 0, NULL) == 0;
+        /* Of /proc alone: in a chroot, / need not be a mount point. */
+        if (mount(NULL, "/proc", NULL, MS_PRIVATE, NULL) < 0 || mount("proc", "/proc", "proc", 0, NULL) < 0)
+                return "no /proc of its own can be mounted";
+        pid_t chosen = process_with_number(FREE_NUMBER);
+        if (chosen != FREE_NUMBER)
+                return "clone3() lets nobody choose a number here";
+        kill(chosen, SIGKILL);
+        waitpid(chosen, NULL, 0);
+        return NULL;
 }
 
 int main(void) {
@@ -260,6 +248,6 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(how_long_the_window_is, set_up, tear_down),
         };
 
-        can_recycle = enter_namespace();
+        cannot_recycle = enter_namespace();
         return cmocka_run_group_tests_name("platform/recycled", tests, NULL, NULL);
 }
