@@ -32,6 +32,7 @@ DESTDIR ?=
 PYTHON  ?= /usr/bin/python3
 MESON   ?= meson
 CLANG   ?= clang
+ARCH    ?= arm64
 JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 # For the shell, whatever is in it. make itself takes a space for the end of a name, so no file is a target here.
@@ -40,7 +41,7 @@ B := $(call quote,$(BUILD))
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all configured deps demo try demo-vhost check check-vhost unit real slow bench soak faults install deb rpm dist \
+.PHONY: all configured deps demo try demo-vhost check check-vhost check-cross unit real slow bench soak faults install deb rpm dist \
 	check-packages release-check analyze coverage sanitize fuzz lint clean check-clang
 
 all: configured
@@ -70,7 +71,13 @@ check-vhost: all
 	@tools/deps.sh vhost
 	@tools/run-tests $B --suite vhost
 
-demo-vhost: deps all
+# Another machine's architecture: ARCH=arm64 or s390x.
+check-cross:
+	@ARCH=$(ARCH) tools/deps.sh cross
+	@$(PYTHON) tests/systems/cross.py --build $B --arch $(ARCH)
+
+demo-vhost: all
+	@tools/deps.sh vhost
 	@$(PYTHON) tests/vhost/run.py --build $B demo
 
 unit: all
@@ -87,7 +94,7 @@ check-clang:
 	@if command -v $(CLANG) >/dev/null; then \
 		[ -e $B-clang/build.ninja ] || CC=$(CLANG) $(MESON) setup $B-clang -Doptimization=0 >/dev/null && \
 		$(MESON) compile -C $B-clang -j $(JOBS) && \
-		$(PYTHON) tests/sim/same_figures.py $B/src/sim/vas-sim $B-clang/src/sim/vas-sim; \
+		$(PYTHON) tests/sim/test_figures.py --quick $B-clang/src/sim/vas-sim; \
 	else echo "$(CLANG) is not here: built with $${CC:-cc} only"; fi
 
 bench: all
