@@ -9,6 +9,7 @@ suite: tests/vhost/run.py --build build pages
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +47,7 @@ def run(number, test, directory):
 
 def main():
     furnish()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the shell that started this one ignores it, for all below
     with open(RESULTS + "/tests.json", encoding="utf-8") as f:
         plan = json.load(f)
     for tag in ("source", "built"):
