@@ -272,7 +272,7 @@ static void test_swinging_load_is_bounded(void **context) {
                         sim.hog[0] = pass / period % 2 ? PERMILLE : 0;
                         sim_pass();
                 }
-                assert_in_range(sim.total, 0, 120);
+                assert_true(sim.total <= 120);
                 sim.hog[0] = 0;
                 sim_passes(sim.policy.return_samples_max + 8);
                 assert_int_equal(sim.track[0].at, 0);
@@ -365,7 +365,7 @@ static void judge_changes(const int16_t *before) {
                 if (change->to == vcpu->home)
                         continue;
                 /* Away only to what was idle, and nobody else goes there. */
-                assert_in_range(sim.cpus.busy_permille[change->to], 0, sim.policy.idle_permille - 1);
+                assert_true(sim.cpus.busy_permille[change->to] < sim.policy.idle_permille);
                 assert_false(cpuset_has(&given, (unsigned)change->to));
                 cpuset_add(&given, (unsigned)change->to);
         }

@@ -32,7 +32,7 @@ static void test_binds_and_restores(void **state) {
         assert_int_equal(kernel.backend.kind, BACKEND_TIDAL);
         round_run();
         assert_string_equal(kernel.log, "");
-        stop();
+        daemon_stop();
         assert_string_equal(kernel.log, "502 preferred_cpuset=|;502 mask=0,1,2,3,4,5,6,7;"
                                         "501 preferred_cpuset=|;501 mask=0,1,2,3,4,5,6,7;");
         assert_state(0, "0-7", "");
@@ -47,7 +47,7 @@ static void test_restores_what_was_preferred(void **state) {
         assert_state(0, "0-7", "4");
         daemon_crash();
         daemon_start();
-        stop();
+        daemon_stop();
         assert_state(0, "0-7", "6-7");
         assert_state(1, "0-7", "");
 }
@@ -62,7 +62,7 @@ static void test_nothing_is_written_when_off(void **state) {
         assert_non_null(strstr(kernel.backend.why, "it is off"));
         round_run();
         assert_string_equal(kernel.log, "501 mask=4;502 mask=5;");
-        stop();
+        daemon_stop();
         assert_null(strstr(kernel.log, "preferred"));
         read_values(85, 0);
         tree_remove(kernel.tree, "proc/stat");
@@ -85,7 +85,7 @@ static void test_denied(void **state) {
         assert_non_null(strstr(kernel.rounds->trouble, "CAP_DAC_OVERRIDE"));
         assert_true(kernel.rounds->denied);
         kernel.error = 0;
-        stop();
+        daemon_stop();
         assert_string_equal(kernel.log, ""); /* nothing was done: nothing is undone */
 }
 
@@ -111,7 +111,7 @@ static void test_policy_switches(void **state) {
         kernel.settings.sched = SCHED_CLUSTER;
         round_run();
         assert_state(0, "4-7", "");
-        stop();
+        daemon_stop();
         assert_state(0, "0-7", "");
 }
 
@@ -140,7 +140,7 @@ static void test_operator_pins(void **state) {
         round_run();
         assert_string_equal(kernel.log, "501 preferred_cpuset=|;");
         assert_state(0, "3", "");
-        stop();
+        daemon_stop();
         assert_state(0, "3", "");
 }
 
@@ -173,7 +173,7 @@ static void test_values_of_others(void **state) {
         round_run();
         assert_string_equal(kernel.log, "");
         assert_true(kernel.rounds->values_told[0]);
-        stop();
+        daemon_stop();
         read_values(42, 0);
 }
 
@@ -220,9 +220,9 @@ static void test_values(void **state) {
         assert_string_equal(kernel.log, "sched_util_low_pct=70|;");
         daemon_crash(); /* what 'recover' finds: a state, and no round */
         daemon_start();
-        stop();
+        daemon_stop();
         read_values(85, 0);
-        stop();
+        daemon_stop();
         assert_string_equal(kernel.log, "");
 }
 

@@ -60,7 +60,7 @@ static void test_dies_and_goes_on(void **state) {
                 round_run();
                 assert_state(0, "1-7", "4");
                 assert_state(1, "1-7", "5");
-                stop();
+                daemon_stop();
                 assert_given_back();
         }
 }
@@ -73,7 +73,7 @@ static void test_dies_and_is_static(void **state) {
                 round_run();
                 assert_state(0, "4", "");
                 assert_state(1, "5", "");
-                stop();
+                daemon_stop();
                 assert_given_back();
         }
 }
@@ -90,7 +90,7 @@ static void test_dies_and_manages_nobody(void **state) {
                 assert_string_equal(kernel.log, "");
                 die_at(state, write);
                 daemon_restart();
-                stop(); /* as 'recover' does: without a round */
+                daemon_stop(); /* as 'recover' does: without a round */
                 assert_given_back();
         }
 }
@@ -122,7 +122,7 @@ static void test_operator_gives_another_range(void **state) {
         write_thread(0, "4");
         round_run();
         assert_string_equal(kernel.log, "501 preferred_cpuset=|;");
-        stop();
+        daemon_stop();
         assert_state(0, "4", "");
         assert_state(1, "0-7", "6-7");
 }
@@ -135,9 +135,9 @@ static void test_dies_in_the_stop(void **state) {
                 operator_prefers();
                 round_run();
                 daemon_die_at(write);
-                stop();
+                daemon_stop();
                 daemon_restart();
-                stop();
+                daemon_stop();
                 assert_given_back();
         }
 }
@@ -150,7 +150,7 @@ static void test_state_can_not_be_saved(void **state) {
         (void)state;
         operator_prefers();
         round_run();
-        stop(); /* it keeps the homes in mind */
+        daemon_stop(); /* it keeps the homes in mind */
         assert_given_back();
         memcpy(path, kernel.state_path, sizeof(path));
         kernel.rounds->state_path = "/proc/none/state.json";
@@ -174,7 +174,7 @@ static void test_mask_is_refused(void **state) {
         kernel.mask_status = WRITE_OK;
         round_run();
         assert_state(0, "1-7", "4");
-        stop();
+        daemon_stop();
         assert_given_back();
 }
 
@@ -198,7 +198,7 @@ static void test_preference_is_refused(void **state) {
         assert_int_equal(kernel.rounds->plan->verdict[0].kind, VERDICT_PLACED);
         round_run();
         assert_string_equal(kernel.log, "");
-        stop();
+        daemon_stop();
         assert_given_back();
 }
 
@@ -245,7 +245,7 @@ static void test_groups(void **state) {
         store(preferred_path(0), "\n");
         round_run();
         assert_state(0, "0-7", "4");
-        stop();
+        daemon_stop();
         assert_state(0, "0-7", "");
         assert_state(1, "0-7", "6-7");
 }

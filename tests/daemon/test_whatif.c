@@ -163,7 +163,7 @@ static void test_removed_vm_leaves_its_cpus(void **state) {
         assert_int_equal(place->rounds->trial->verdict[trial_vm(place, "a")].kind, VERDICT_PLACED);
         assert_int_equal(trial_cpu(place, "c", 0), kept);
         for (unsigned i = 0; i < 4; i++)
-                assert_in_range(trial_cpu(place, "a", i), 0, 3);
+                assert_true(trial_cpu(place, "a", i) >= 0 && trial_cpu(place, "a", i) <= 3);
 }
 
 static void test_policy_holds_other_masks(void **state) {

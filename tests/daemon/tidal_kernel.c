@@ -323,7 +323,7 @@ void set_threshold(const char *percent) {
         assert_int_equal(settings_set(&kernel.settings, SET_UTIL_THRESH, percent, "a test", why), 0);
 }
 
-void stop(void) {
+void daemon_stop(void) {
         unsigned restored, failed;
 
         kernel.log[0] = '\0';

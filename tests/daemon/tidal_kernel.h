@@ -61,4 +61,4 @@ void daemon_die_at(unsigned write); /* in the coming round, which goes on unhear
 void daemon_restart(void); /* with the state as it was when it died */
 void round_run(void);
 void set_threshold(const char *percent);
-void stop(void);
+void daemon_stop(void);

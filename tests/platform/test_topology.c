@@ -26,9 +26,8 @@ int __wrap_hwloc_topology_set_components(hwloc_topology_t topology, unsigned lon
 static void need_clusters_and_kinds(char *tree) {
         if (VAS_HWLOC_SEES_CLUSTERS)
                 return;
-        print_message("# before 2.9 hwloc does not tell kernel clusters, or kinds of CPUs by capacity\n");
         tree_free(tree);
-        skip();
+        skip_because("before 2.9 hwloc does not tell kernel clusters, or kinds of CPUs by capacity");
 }
 
 static void read_tree(const char *tree, ClusterLevel level) {

@@ -79,7 +79,7 @@ def spin(lab):
 
 
 def wanted_share(vm, seconds):
-    """How much of that time a VM's vCPU ran, or waited for a CPU to run on: what it wants of one, on a busy machine too."""
+    """How much of that time a VM's vCPU ran or waited for a CPU: what it wants of one, on a busy machine too."""
     tid = vm.threads()[0].tid
     began, before = time.monotonic(), sum(run_seconds(tid))
     time.sleep(seconds)

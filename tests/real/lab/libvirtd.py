@@ -66,7 +66,9 @@ class Vm:
 
     def _describe(self, cpuset, pins, maximum, boot, memory, kind):
         tune = "".join("<vcpupin vcpu='%d' cpuset='%s'/>" % p for p in sorted(pins.items()))
-        start, disk = guests.boot_from(self.arch, boot[self.arch], "%s/%s.img" % (LAB, self.short)) if boot else ("", "")
+        start = disk = ""
+        if boot:
+            start, disk = guests.boot_from(self.arch, boot[self.arch], "%s/%s.img" % (LAB, self.short))
         return _DOMAIN.format(
             kind=kind, name=self.name, uuid=self.uuid, memory=memory, arch=self.arch, machine=self.shape.machine,
             features=self.shape.features, cpu=self.shape.cpus[kind],
@@ -93,7 +95,7 @@ class Vm:
         self.libvirtd.virsh("destroy", self.name)
 
     def wait_booted(self):
-        """Until its firmware has read the boot sector; where QEMU itself loads the code, there is nothing to wait for."""
+        """Until its firmware has read the boot sector. Where QEMU itself loads the code, there is no waiting."""
         if self.arch != guests.X86:
             return self
 

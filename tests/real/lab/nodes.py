@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine of one NUMA node, shown to the programs of a sandbox as one of two. Its memory stays where the kernel has it,
-on node 0: only what /sys says of CPUs and nodes is made up."""
+"""A machine of one NUMA node, shown to the programs of a sandbox as one of two. Its memory stays where the kernel has
+it, on node 0: only what /sys says of CPUs and nodes is made up."""
 
 import contextlib
 import os
