@@ -22,7 +22,7 @@
 #   make install   PREFIX=/usr DESTDIR=...
 #   make deb       a Debian package, into build/packages; make rpm: an RPM
 #   make dist      the source of a release, into build/dist: see docs/releasing.md
-#   make release-check   all that a release consists of, built twice and tried: an hour (root)
+#   make release-check   all that a release consists of, built twice and tried: a quarter of an hour (root)
 #
 # `make check` and `make demo` first install what is missing (tools/deps.sh).
 
@@ -153,7 +153,7 @@ dist:
 # From a tag of this version; RELEASE=HEAD: from any commit, to try it.
 release-check:
 	@tools/deps.sh packages
-	@tools/release-check --into $B/release $(if $(RELEASE),--commit $(call quote,$(RELEASE)))
+	@$(PYTHON) tests/packages/test_release.py $(if $(RELEASE),--commit $(call quote,$(RELEASE))) $B/release
 
 # Format, names, scripts: whatever of the tools is here.
 lint:
