@@ -24,7 +24,7 @@ import roots  # noqa: E402
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MESON = os.environ.get("MESON", "meson")
 # To build VSched and its tests, and to run the unit tests.
-PACKAGES = ["libc6-dev", "libcmocka-dev", "libhwloc-dev", "libinih-dev", "libjansson-dev", "libsystemd-dev", "libvirt-dev",
+PACKAGES = ["libc-bin", "libc6-dev", "libcmocka-dev", "libhwloc-dev", "libinih-dev", "libjansson-dev", "libsystemd-dev", "libvirt-dev",
             "libxml2-dev"]
 BINFMT = "/proc/sys/fs/binfmt_misc"
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
@@ -73,8 +73,8 @@ def make_root(build, arch, more=()):
 
 
 def make_libraries(build, arch, root):
-    """A directory with the names that arch's libraries have below /usr/lib, and nothing else."""
-    names = [machine_of(arch)[1], *(name for name in os.listdir(os.path.join(root, "usr/lib")) if name.startswith("ld"))]
+    """A directory with the names that arch's libraries, and locales, have below /usr/lib, and nothing else."""
+    names = [machine_of(arch)[1], "locale", *(name for name in os.listdir(os.path.join(root, "usr/lib")) if name.startswith("ld"))]
     directory = os.path.join(build, "systems", arch + ".libraries")
     os.makedirs(directory, exist_ok=True)
     for name in names:
