@@ -25,8 +25,8 @@ sys.path[:0] = [os.path.join(HERE, "../real"), os.path.join(HERE, "../systems"),
 import roots  # noqa: E402
 from lab.tap import Skip, case, check, equal, run_cases  # noqa: E402
 
-LIBRARIES = ["libcmocka-dev", "libhwloc-dev", "libinih-dev", "libjansson-dev", "libsystemd-dev", "libvirt-dev", "libxml2-dev"]
-TOOLS = ["build-essential", "debhelper", "meson", "pkg-config", "python3", "rpm", "scdoc"]
+LIBRARIES = ["pkgconf", "libcmocka-dev", "libhwloc-dev", "libinih-dev", "libjansson-dev", "libsystemd-dev", "libvirt-dev", "libxml2-dev"]
+TOOLS = ["build-essential", "debhelper", "meson", "python3", "rpm", "scdoc"]
 ELF_MACHINE = {"amd64": 62, "arm64": 183}
 PROGRAMS = ["src/daemon/vas-daemon", "src/ctl/vasctl", "src/sim/vas-sim"]
 LIMIT_S = 1200

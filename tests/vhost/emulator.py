@@ -35,7 +35,7 @@ from fresh_root import next_deb  # noqa: E402
 TARGETS = {None: ["vas-daemon", "vasctl", "vas-sim", "vhost-look", "die_in_write", "count_writes"], "pages": []}
 # What a whole system has, and one for building and unit tests lacks.
 SYSTEM = ["libvirt-daemon", "libvirt-clients", "qemu-system-arm", "python3", "base-files", "dash", "util-linux",
-          "bash", "binutils", "coreutils", "gzip", "libc-bin", "tar", "xz-utils"]
+          "bash", "binutils", "coreutils", "findutils", "grep", "gzip", "libc-bin", "sed", "tar", "xz-utils"]
 # What of a system's start the scenario can do without.
 MASKED = """
     systemd-udevd.service systemd-udev-trigger.service systemd-timesyncd.service systemd-hwdb-update.service
