@@ -13,6 +13,8 @@
 #define MS INT64_C(1000000)
 #define UUID "11111111-2222-3333-4444-555555555555"
 
+enum { WINDOWS = 20 };
+
 static void stat_write(const char *tree, unsigned busy0, unsigned idle0, unsigned busy1, unsigned idle1) {
         tree_write(tree, "proc/stat",
                    "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 %u 0 0 %u 0 0 0 0 0 0\ncpu7 0 0 %u 0 %u 0 0 0 0 0\nintr 12 3\n",
@@ -117,6 +119,12 @@ static int64_t now_ns(void) {
         return now.tv_sec * 1000 * MS + now.tv_nsec;
 }
 
+/* Of two threads that spin on one CPU each waits for the other. */
+static bool spins_and_waits(const ThreadSample *sample) {
+        return sample->valid && sample->wait_permille >= 50 && sample->wait_permille <= 1000 &&
+               sample->run_permille >= 1 && sample->run_permille <= 950;
+}
+
 static void test_real_threads(void **context) {
         Qemu busy = qemu_start(UUID, 2, (const char *const[]){"-spin", NULL});
         Qemu quiet = qemu_start("21111111-2222-3333-4444-555555555555", 1, NULL);
@@ -136,13 +144,14 @@ static void test_real_threads(void **context) {
         assert_int_equal(sampler_new(root, &sampler), 0);
         assert_int_equal(sampler_follow(sampler, refs, 3), 0);
         assert_int_equal(sampler_pass(sampler, now_ns(), sample, &host), 0);
-        usleep(600 * 1000);
-        assert_int_equal(sampler_pass(sampler, now_ns(), sample, &host), 0);
-        for (unsigned i = 0; i < 2; i++) { /* two who spin on one CPU wait for each other */
-                assert_true(sample[i].valid);
-                assert_true(sample[i].wait_permille >= 50 && sample[i].wait_permille <= 1000);
-                assert_true(sample[i].run_permille >= 1 && sample[i].run_permille <= 950);
+        /* On a machine that is busy with more important things, a window may pass without a turn. */
+        for (unsigned window = 0; window < WINDOWS; window++) {
+                usleep(600 * 1000);
+                assert_int_equal(sampler_pass(sampler, now_ns(), sample, &host), 0);
+                if (spins_and_waits(&sample[0]) && spins_and_waits(&sample[1]))
+                        break;
         }
+        assert_true(spins_and_waits(&sample[0]) && spins_and_waits(&sample[1]));
         assert_true(sample[2].valid);
         assert_true(sample[2].run_permille <= 50);
         assert_true(cpuset_has(&host.sampled, 0));
