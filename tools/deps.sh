@@ -40,8 +40,14 @@ apt_packages() {
 	coverage) echo gcovr ;;
 	sanitize) echo clang valgrind ;;
 	browser) echo chromium fonts-dejavu-core ;;
-	vhost) echo mmdebstrap $(cross_packages arm64) qemu-system-arm ;;
-	cross) echo mmdebstrap $(cross_packages "${ARCH:-arm64}") ;;
+	vhost)
+		echo mmdebstrap qemu-system-arm
+		cross_packages arm64
+		;;
+	cross)
+		echo mmdebstrap
+		cross_packages "${ARCH:-arm64}"
+		;;
 	esac
 }
 

@@ -112,8 +112,9 @@ class Host:
         """What is laid over the guest's file system: the installed programs, and the scenario."""
         stage = os.path.join(self.results, "stage")
         if self.scenario != "package":
+            parts = [] if self.is_native else ["--tags", "runtime"]  # what was built: see TARGETS
             subprocess.run([os.environ.get("MESON", "meson"), "install", "-C", built, "--no-rebuild", "--quiet",
-                            "--destdir", stage, *([] if self.is_native else ["--tags", "runtime"])], check=True, stdout=subprocess.DEVNULL)
+                            "--destdir", stage, *parts], check=True, stdout=subprocess.DEVNULL)
         os.makedirs(stage + "/usr/bin", exist_ok=True)
         shutil.copy(os.path.join(built, "tests/vhost/vhost-look"), stage + "/usr/bin")
         os.makedirs(stage + "/usr/lib/vhost")
