@@ -52,7 +52,8 @@ def mirror():
 
 def _command(path, suite, arch, packages, unpacked):
     command = ["mmdebstrap", "--mode=root", "--format=directory", "--architectures=" + arch,
-               "--aptopt=APT::Install-Recommends false", "--variant=" + ("extract" if unpacked else "minbase")]
+               "--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Retries 3",
+               "--variant=" + ("extract" if unpacked else "minbase")]
     if packages:
         command.append("--include=" + ",".join(packages))
     # Debian before 13 makes the links /bin, /lib and /sbin in a script.

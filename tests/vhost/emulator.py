@@ -33,9 +33,11 @@ from fresh_root import next_deb  # noqa: E402
 
 # What runs in there of what is built.
 TARGETS = {None: ["vas-daemon", "vasctl", "vas-sim", "vhost-look", "die_in_write", "count_writes"], "pages": []}
+# Which scenarios have the source and the build directory in there as well.
+WITH_SOURCE = ("pages", "demo_arm64")
 # What a whole system has, and one for building and unit tests lacks.
 SYSTEM = ["libvirt-daemon", "libvirt-clients", "qemu-system-arm", "python3", "base-files", "dash", "util-linux",
-          "bash", "binutils", "coreutils", "findutils", "grep", "gzip", "libc-bin", "sed", "tar", "xz-utils"]
+          "bash", "binutils", "coreutils", "findutils", "grep", "gzip", "iproute2", "libc-bin", "sed", "tar", "xz-utils"]
 # What of a system's start the scenario can do without.
 MASKED = """
     systemd-udevd.service systemd-udev-trigger.service systemd-timesyncd.service systemd-hwdb-update.service
@@ -220,18 +222,18 @@ class Host:
         built, system, boot = self._make_system()
         (image,) = glob.glob(boot + "/boot/vmlinuz-*")
         shares = {"root": system, "stage": self._write_stage(built)}
-        if self.scenario == "pages":
+        if self.scenario in WITH_SOURCE:
             shares.update({"source": cross.SOURCE, "built": built})
-            self._write_tests(built)
+            self._write_plan(built)
         return self.machine.command(image, self._write_initramfs(boot), shares, self.results, self.console)
 
-    def _write_tests(self, built):
-        """For a scenario that runs the unit tests."""
+    def _write_plan(self, built):
+        """For a scenario that runs tests: where they are, and the unit tests."""
         listed = subprocess.run([os.environ.get("MESON", "meson"), "introspect", "--tests", built], check=True,
                                 stdout=subprocess.PIPE).stdout
         tests = [{key: test[key] for key in ("name", "cmd", "env", "workdir")}
                  for test in json.loads(listed) if any(suite.endswith("unit") for suite in test["suite"])]
-        with open(self.results + "/tests.json", "w", encoding="utf-8") as f:
+        with open(self.results + "/plan.json", "w", encoding="utf-8") as f:
             json.dump({"source": cross.SOURCE, "built": built, "tests": tests}, f)
 
     # ---- running it

@@ -125,6 +125,14 @@ def mount_results():
     mount("results", RESULTS, "9p", "trans=virtio,version=9p2000.L,msize=512000")
 
 
+def mount_built():
+    """The source and what was built of it, at their places. Returns what the scenario was told of them (see WITH_SOURCE)."""
+    plan = json.loads(read(RESULTS + "/plan.json"))
+    for tag in ("source", "built"):
+        mount(tag, plan[tag], "9p", "trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000")
+    return plan
+
+
 def furnish(systemd=False):
     """What an init would have done, and what keeps the build host's own
     libvirt settings and VMs out."""

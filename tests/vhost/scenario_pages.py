@@ -6,7 +6,6 @@ the unit tests, with their own verdicts. Minutes, so it is no part of another
 suite: tests/vhost/run.py --build build pages
 """
 
-import json
 import os
 import re
 import signal
@@ -15,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import RESULTS, furnish, mount  # noqa: E402
+from guest import furnish, mount_built  # noqa: E402
 
 LIMIT_S = 600  # for one program
 CASE = re.compile(r"^(not )?ok\b[ \t]*\d*[ \t]*(?:- )?([^#]*)(#\s*skip)?", re.I)
@@ -48,10 +47,7 @@ def run(number, test, directory):
 def main():
     furnish()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the shell that started this one ignores it, for all below
-    with open(RESULTS + "/tests.json", encoding="utf-8") as f:
-        plan = json.load(f)
-    for tag in ("source", "built"):
-        mount(tag, plan[tag], "9p", "trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000")
+    plan = mount_built()
     print("# pages of %d bytes, Linux %s" % (os.sysconf("SC_PAGE_SIZE"), os.uname().release))
     print("1..%d" % len(plan["tests"]), flush=True)
     for number, test in enumerate(plan["tests"], 1):

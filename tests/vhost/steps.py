@@ -29,6 +29,11 @@ def _read_topology():
     return Topology(sorted(clusters, key=min), nodes)
 
 
+def check_moves(threads, moves):
+    """As many threads have moved as there were moves; of a ring of threads that take each other's CPUs one moves twice."""
+    check(threads <= moves <= threads + threads // 2, "%d moves, and %d threads moved", moves, threads)
+
+
 class Steps:
     # Enough credits for whatever is worth it, a moment after a start, or none at all.
     GENEROUS = {"interval": "%ds" % PERIOD_S, "cool_down": "0s", "credits_per_event": 64, "credits_per_10s": 64000,
@@ -216,7 +221,7 @@ class Steps:
         # The settings' own round, and those of two periods.
         check(0 < rounds <= 3, "it took %d rounds", rounds)
         check(moved > 0, "nothing was moved")
-        equal(moved, planned, "threads moved")
+        check_moves(moved, planned)
 
     def _sizes_that_need_room(self, taken):
         """Sizes of VMs for which some node has the CPUs but no node has them in
@@ -259,7 +264,7 @@ class Steps:
         equal(self.daemon.process.wait(60), -9, "how the daemon ended")
         half = self.masks()
         done = len(self.moved_since(before))
-        equal(done, writes, "threads moved until it was killed")
+        check_moves(done, writes)
         self.daemon.start()
         self.daemon.wait_ready()
         self.settle(strict=True)

@@ -72,7 +72,7 @@ def resumed(host):
     host.run_vms("free-large", "free-across", "touched", "free-one-c")
 
 
-@case("a third of the VMs go: defragmented within two periods, and as many threads moved as were planned")
+@case("a third of the VMs go: defragmented within two periods, with the moves that were planned and no more")
 def defragmented(host):
     host.scatter("free-torn")
     host.destroy_third("free-torn")
