@@ -48,7 +48,7 @@ class Packages:
         return found[0]
 
     def deb(self):
-        return self.only("vsched_*.deb")
+        return self.only("vsched_*_%s.deb" % run(["dpkg", "--print-architecture"]).strip())
 
     def rpm(self):
         return self.only("vsched-*.rpm")

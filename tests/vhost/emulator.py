@@ -34,7 +34,7 @@ from fresh_root import next_deb  # noqa: E402
 # What runs in there of what is built.
 TARGETS = {None: ["vas-daemon", "vasctl", "vas-sim", "vhost-look", "die_in_write", "count_writes"], "pages": []}
 # Which scenarios have the source and the build directory in there as well.
-WITH_SOURCE = ("pages", "demo_arm64")
+WITH_SOURCE = ("pages", "arm64")
 # What a whole system has, and one for building and unit tests lacks.
 SYSTEM = ["libvirt-daemon", "libvirt-clients", "qemu-system-arm", "python3", "base-files", "dash", "util-linux",
           "bash", "binutils", "coreutils", "findutils", "grep", "gzip", "iproute2", "libc-bin", "sed", "tar", "xz-utils"]

@@ -7,7 +7,7 @@ x86      64 CPUs: 2 packages, 4 NUMA nodes, 16 L3 clusters of 4 CPUs
 kunpeng  32 arm64 CPUs: 2 packages, 4 NUMA nodes, 8 clusters of the kernel's,
          without an L3 cache. They have EL2, the level of hypervisors, so
          that KVM works in there.
-demo_arm64  4 arm64 CPUs in 2 clusters
+arm64    4 arm64 CPUs in 2 clusters
 pages    4 arm64 CPUs, with a kernel whose pages have 16 KiB
 """
 
@@ -67,7 +67,7 @@ MACHINES = {
         ["-M", "virt,gic-version=3,virtualization=on", "-cpu", "max,pauth-impdef=on",
          "-smp", "32,sockets=2,clusters=4,cores=4"],
         nodes=4, cpus=8, memory_mib=1024, **ARM64_PORTS),
-    "demo_arm64": Machine(
+    "arm64": Machine(
         "arm64", "qemu-system-aarch64", "linux-image-arm64",
         ["-M", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on", "-smp", "4,sockets=1,clusters=2,cores=2"],
         nodes=1, cpus=4, memory_mib=4096, **ARM64_PORTS),
