@@ -42,7 +42,7 @@ B := $(call quote,$(BUILD))
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all configured deps demo try demo-vhost check check-vhost check-cross unit real slow bench soak faults install deb rpm dist \
-	check-packages release-check analyze coverage sanitize fuzz lint clean check-clang
+	check-packages check-distros check-debian13 release-check analyze coverage sanitize fuzz lint clean check-clang
 
 all: configured
 	@$(MESON) compile -C $B -j $(JOBS)
@@ -67,7 +67,7 @@ check: deps all check-clang
 	@tools/run-tests $B --no-suite slow
 
 # Kernels, and arm64's programs, are unpacked into the build directory.
-check-vhost: all
+check-vhost: deps all
 	@tools/deps.sh vhost
 	@tools/run-tests $B --suite vhost
 
@@ -76,7 +76,7 @@ check-cross:
 	@ARCH=$(ARCH) tools/deps.sh cross
 	@$(PYTHON) tests/systems/cross.py --build $B --arch $(ARCH)
 
-demo-vhost: all
+demo-vhost: deps all
 	@tools/deps.sh vhost
 	@$(PYTHON) tests/vhost/run.py --build $B demo
 
@@ -159,15 +159,14 @@ release-check:
 lint:
 	@tools/lint
 
-.PHONY: check-distros check-debian13
 # HEAD in fresh systems of mmdebstrap's, which are kept in the build directory.
 check-distros:
 	@command -v mmdebstrap >/dev/null || tools/deps.sh packages
-	@$(PYTHON) tests/systems/distros.py --directory "$(BUILD)/systems"
+	@$(PYTHON) tests/systems/distros.py --directory $B/systems
 
 check-debian13:
 	@command -v mmdebstrap >/dev/null || tools/deps.sh packages
-	@$(PYTHON) tests/systems/distros.py --directory "$(BUILD)/systems" --system trixie --part unit --part demo
+	@$(PYTHON) tests/systems/distros.py --directory $B/systems --system trixie --part unit --part demo
 
 clean:
 	@rm -rf $B $B-clang $B-coverage $B-address $B-thread $B-valgrind $B-fuzz

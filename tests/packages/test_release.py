@@ -11,7 +11,6 @@ Everything is built in a fresh system that has neither git nor a network, of the
 import argparse
 import hashlib
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -22,10 +21,11 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(HERE, "../real"), os.path.join(HERE, "../systems"), HERE]
+import cross  # noqa: E402
 import roots  # noqa: E402
 from lab.tap import Skip, case, check, equal, run_cases  # noqa: E402
 
-LIBRARIES = ["pkgconf", "libcmocka-dev", "libhwloc-dev", "libinih-dev", "libjansson-dev", "libsystemd-dev", "libvirt-dev", "libxml2-dev"]
+OF_EACH_ARCH = ["pkgconf", *cross.LIBRARIES]
 TOOLS = ["build-essential", "debhelper", "meson", "python3", "rpm", "scdoc"]
 ELF_MACHINE = {"amd64": 62, "arm64": 183}
 PROGRAMS = ["src/daemon/vas-daemon", "src/ctl/vasctl", "src/sim/vas-sim"]
@@ -45,8 +45,9 @@ mount -t tmpfs -o mode=1777 tmpfs "$2/root/tmp"
 exec chroot "$2/root" /usr/bin/env -i HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec "$4"
 """
 # Two builders that have nothing in common; the second runs the tests of what it packs.
-BUILDERS = {"one": "umask 077; export TZ=Asia/Tokyo LC_ALL=C DEB_BUILD_OPTIONS=nocheck; cd '/root/a b'",
-            "two": "umask 022; export TZ=America/Lima LC_ALL=C.UTF-8; cd /home/builder"}
+HABITS = {"one": "umask 077; export TZ=Asia/Tokyo LC_ALL=C DEB_BUILD_OPTIONS=nocheck",
+          "two": "umask 022; export TZ=America/Lima LC_ALL=C.UTF-8"}
+PLACES = {"one": "'/root/a b'", "two": "/home/builder"}
 
 
 def run(words, **more):
@@ -66,12 +67,12 @@ class Release:
         self.directory = os.path.abspath(directory)
         self.commit = commit or "HEAD"
         self.must_be_tagged = not commit
-        self.arch = roots.MACHINES[platform.machine()][0]
+        self.arch = roots.native()
         self.version = self._said("meson.build", r"^ *version: '([^']*)',$")
         self.scratch = os.path.join(self.directory, "scratch")
         self.system = os.path.join(self.directory, "system")
         shutil.rmtree(self.scratch, ignore_errors=True)
-        for name in BUILDERS:
+        for name in HABITS:
             os.makedirs(os.path.join(self.scratch, name))
 
     def _said(self, path, pattern):
@@ -89,22 +90,21 @@ class Release:
         return ["arm64"] if self.arch == "amd64" else []
 
     def make_system(self):
-        packages = TOOLS + LIBRARIES + [p + ":" + a for a in self.others() for p in LIBRARIES] + \
+        packages = TOOLS + OF_EACH_ARCH + [p + ":" + a for a in self.others() for p in OF_EACH_ARCH] + \
             ["crossbuild-essential-" + a for a in self.others()]
         roots.make(self.system, roots.release(), ",".join([self.arch, *self.others()]), packages)
 
     def inside(self, builder, words):
         """Runs words as one of the builders, in a source tree that it has unpacked; what is to stay goes to /release/BUILDER."""
-        place = BUILDERS[builder].rpartition("cd ")[2]
-        words = "mkdir -p %s; %s; [ -e src ] || tar -xf /release/vsched-*.tar.gz --strip-components=1\n%s" % (
-            place, BUILDERS[builder], words)
-        return run(["unshare", "-m", "-p", "-n", "-i", "-f", "--kill-child", "--propagation", "private", "sh", "-c", IN_SYSTEM, "sh",
-                    self.system, os.path.join(self.scratch, builder), self.directory, words])
+        words = "mkdir -p %s; %s; cd %s; [ -e src ] || tar -xf /release/vsched-*.tar.gz --strip-components=1\n%s" % (
+            PLACES[builder], HABITS[builder], PLACES[builder], words)
+        return run(["unshare", "-m", "-p", "-n", "-i", "-f", "--kill-child", "--propagation", "private",
+                    "sh", "-c", IN_SYSTEM, "sh", self.system, os.path.join(self.scratch, builder), self.directory, words])
 
     def equal_of_both(self, pattern):
         """Both builders' file of that name, moved to where it is published once it is seen to be the same."""
         found = []
-        for builder in BUILDERS:
+        for builder in HABITS:
             names = [n for n in os.listdir(self.made(builder)) if re.fullmatch(pattern, n)]
             equal(len(names), 1, "files of %s like %s: %s" % (builder, pattern, names))
             found.append(os.path.join(self.made(builder), names[0]))
@@ -134,12 +134,12 @@ def versions(release):
 @case("the source, packed in two directories: equal to the byte")
 def source(release):
     shutil.rmtree(os.path.join(release.directory, "made"), ignore_errors=True)
-    for builder in BUILDERS:
+    for builder in HABITS:
         os.makedirs(release.made(builder))
         clone = os.path.join(release.scratch, builder, "a clone")
         run(["git", "clone", "-q", TREE, clone])
         commit = run(["git", "-C", TREE, "rev-parse", release.commit]).strip()
-        run(["sh", "-c", 'cd "$1" && %s && tools/dist "$2" "$3"' % BUILDERS[builder].rpartition("; cd")[0], "sh", clone,
+        run(["sh", "-c", 'cd "$1" && %s && tools/dist "$2" "$3"' % HABITS[builder], "sh", clone,
              release.made(builder), commit])
     for old in os.listdir(release.directory):
         if old.endswith((".tar.gz", ".deb", ".rpm")):
@@ -157,7 +157,7 @@ def tarball(release):
 
 @case("`make` in two directories: the same programs")
 def programs(release):
-    for builder in BUILDERS:
+    for builder in HABITS:
         release.inside(builder, "[ -e build ] || make >/dev/null; cd build; sha256sum %s >/release/made/%s/programs.sums"
                        % (" ".join(PROGRAMS), builder))
     release.equal_of_both(r"programs\.sums")
@@ -165,7 +165,7 @@ def programs(release):
 
 
 def build_deb(release, arch):
-    for builder in BUILDERS:
+    for builder in HABITS:
         # The second builder is no root, and has the right to write only where it builds.
         user = "chown -R 1234:1234 . /release/made/two; setpriv --reuid=1234 --regid=1234 --clear-groups " if builder == "two" else ""
         release.inside(builder, "%ssh tools/package deb /release/made/%s %s" % (user, builder, arch))
@@ -197,7 +197,7 @@ def other_deb(release):
 
 @case("the .rpm of this architecture: the same")
 def rpm(release):
-    for builder in BUILDERS:
+    for builder in HABITS:
         release.inside(builder, "tools/package rpm /release/made/%s" % builder)
     release.equal_of_both(r"vsched-.*\.rpm")
 

@@ -24,8 +24,8 @@ import roots  # noqa: E402
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MESON = os.environ.get("MESON", "meson")
 # To build VSched and its tests, and to run the unit tests.
-PACKAGES = ["libc-bin", "libc6-dev", "libcmocka-dev", "libhwloc-dev", "libinih-dev", "libjansson-dev", "libsystemd-dev", "libvirt-dev",
-            "libxml2-dev"]
+LIBRARIES = ["libcmocka-dev", "libhwloc-dev", "libinih-dev", "libjansson-dev", "libsystemd-dev", "libvirt-dev", "libxml2-dev"]
+PACKAGES = ["libc-bin", "libc6-dev", *LIBRARIES]
 BINFMT = "/proc/sys/fs/binfmt_misc"
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 ELF_MACHINE = {"arm64": 183, "s390x": 22}
@@ -55,10 +55,6 @@ def machine_of(arch):
     raise roots.Missing("no such architecture: " + arch)
 
 
-def is_native(arch):
-    return machine_of(arch)[0] == platform.machine()
-
-
 def tool(*names):
     for name in names:
         found = shutil.which(name)
@@ -84,12 +80,12 @@ def make_libraries(build, arch, root):
     return directory
 
 
-def cross_file(build, arch, root):
+def cross_file(arch, root):
     machine, triplet = machine_of(arch)
     compiler = [shutil.which("ccache"), tool(triplet + "-gcc"), "--sysroot=" + root]
     return CROSS_FILE.format(compiler=[word for word in compiler if word], triplet=triplet, machine=machine, root=root,
-                             qemu=emulator(arch),
-                             binfmt=BINFMT, handler=handler(arch), endian="big" if arch == "s390x" else "little")
+                             qemu=emulator(arch), binfmt=BINFMT, handler=handler(arch),
+                             endian="big" if arch == "s390x" else "little")
 
 
 def handler(arch):
@@ -104,24 +100,22 @@ def emulator(arch):
 
 def build(build_dir, arch, targets=(), more=()):
     """Builds those targets (of meson; none: all) for arch. Returns the directory they were built in and the root with their
-    libraries, which holds PACKAGES and more. On a machine of that architecture that is its ordinary build directory."""
+    libraries, which holds PACKAGES and more."""
     build_dir = os.path.abspath(build_dir)
     root = make_root(build_dir, arch, more)
-    directory = build_dir
-    if not is_native(arch):
-        directory = os.path.join(build_dir, "cross-" + arch)
-        path, text = directory + ".ini", cross_file(build_dir, arch, root)
-        known = ""
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as f:
-                known = f.read()
-        if known != text:
-            shutil.rmtree(directory, ignore_errors=True)
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text)
-        if not os.path.exists(os.path.join(directory, "build.ninja")):
-            subprocess.run([MESON, "setup", directory, SOURCE, "--cross-file", path, "--prefix=/usr"], check=True,
-                           stdout=subprocess.DEVNULL)
+    directory = os.path.join(build_dir, "cross-" + arch)
+    path, text = directory + ".ini", cross_file(arch, root)
+    known = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            known = f.read()
+    if known != text:
+        shutil.rmtree(directory, ignore_errors=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+    if not os.path.exists(os.path.join(directory, "build.ninja")):
+        subprocess.run([MESON, "setup", directory, SOURCE, "--cross-file", path, "--prefix=/usr"], check=True,
+                       stdout=subprocess.DEVNULL)
     subprocess.run([MESON, "compile", "-C", directory, *targets], check=True)
     return directory, root
 
@@ -153,7 +147,7 @@ def enter_namespaces():
         raise roots.Missing("no user namespace: " + os.strerror(ctypes.get_errno()))
     os.write(tell, b"x")
     if os.waitpid(helper, 0)[1] != 0:
-        raise roots.Missing("the users of a user namespace can not be set: run it as root")
+        raise roots.Missing("the users of a user namespace cannot be set: run it as root")
 
 
 def mount(*arguments):
@@ -178,10 +172,14 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--arch", default="arm64", choices=sorted(ELF_MACHINE))
     args, options = parser.parse_known_args()
+    if args.arch == roots.native():
+        sys.exit("cross.py: this machine is %s itself: make unit" % args.arch)
     build_dir = os.path.abspath(args.build)
-    directory, root = build(build_dir, args.arch)
-    libraries = make_libraries(build_dir, args.arch, root)
-    start_foreign_programs(args.arch, libraries)
+    try:
+        directory, root = build(build_dir, args.arch)
+        start_foreign_programs(args.arch, make_libraries(build_dir, args.arch, root))
+    except (roots.Missing, roots.Failed) as reason:
+        sys.exit("cross.py: %s" % reason)
     os.execv(sys.executable, [sys.executable, os.path.join(SOURCE, "tools/run-tests"), directory, "--suite", "unit",
                               *options])
 

@@ -109,7 +109,7 @@ class System:
     def __init__(self, name, directory):
         self.name = name
         self.title = SYSTEMS[name][0]
-        self.arch = roots.MACHINES[os.uname().machine][0]
+        self.arch = roots.native()
         self.directory = directory
         self.base = os.path.join(directory, "fresh-%s-%s" % (name, self.arch))
         self.copy = os.path.join(directory, "copy-%s-%s" % (name, self.arch))

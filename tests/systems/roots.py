@@ -21,6 +21,11 @@ MACHINES = {"x86_64": ("amd64", "x86_64-linux-gnu"), "aarch64": ("arm64", "aarch
             "s390x": ("s390x", "s390x-linux-gnu")}
 
 
+def native():
+    """Debian's name of this machine's own architecture; None: one that is not in MACHINES."""
+    return MACHINES.get(os.uname().machine, (None, None))[0]
+
+
 class Missing(Exception):
     """Why this machine cannot make systems."""
 

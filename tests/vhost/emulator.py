@@ -69,7 +69,7 @@ class Host:
     @property
     def is_native(self):
         """Whether this machine's own programs run in there."""
-        return self.machine.arch == roots.MACHINES.get(os.uname().machine, [None])[0]
+        return self.machine.arch == roots.native()
 
     def check_machine(self):
         if not self.is_native and self.machine.arch not in cross.ELF_MACHINE:

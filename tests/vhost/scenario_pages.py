@@ -25,15 +25,16 @@ def run(number, test, directory):
     if os.path.basename(test["cmd"][0]).startswith("python"):  # the build machine's
         test["cmd"][0] = sys.executable
     try:
-        done = subprocess.run(test["cmd"], cwd=test["workdir"] or directory, env={**os.environ, **test["env"]}, capture_output=True, text=True,
-                              errors="replace", stdin=subprocess.DEVNULL, check=False, timeout=LIMIT_S)
+        done = subprocess.run(test["cmd"], cwd=test["workdir"] or directory, env={**os.environ, **test["env"]},
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+                              timeout=LIMIT_S)
         code, said, complaints = done.returncode, done.stdout, done.stderr
     except (OSError, subprocess.TimeoutExpired) as error:
         code, said, complaints = -1, "", str(error)
     cases = [found for found in map(CASE.match, said.splitlines()) if found]
-    skipped = [found[2].strip() for found in cases if found[3]]
-    failed = [found[2].strip() for found in cases if found[1] and not found[3]]
-    good = not failed and (code == 0 or skipped)
+    skipped = [found[2].strip() for found in cases if found[3] and not found[1]]
+    failed = [found[2].strip() for found in cases if found[1]]
+    good = not failed and code == 0
     print("%s %d - %s: %d passed, %d skipped, %.1f s" % (
         "ok" if good else "not ok", number, test["name"], len(cases) - len(skipped) - len(failed), len(skipped),
         time.monotonic() - began), flush=True)

@@ -12,15 +12,15 @@ from steps import case, check, equal
 
 # The host, and VMs that fill it: with ranges of all kinds, and the largest wider than a node. VMs called free-* may
 # leave the node that holds their memory; the others may not.
-Cast = namedtuple("Cast", "clusters nodes early late")
+Cast = namedtuple("Cast", "clusters nodes vms early late")
 CASTS = {
-    64: Cast(16, 4, [
+    64: Cast(16, 4, 20, [
         Vm("free-large", 20), Vm("free-seven", 7), Vm("pinned", 2, pins={0: "5", 1: "38"}),
         Vm("free-node2", 3, cpuset="32-47"), Vm("free-across", 3, cpuset="14-19"), Vm("numatune", 2, node=1),
         Vm("touched", 2, memory=48, touch="16-31"), Vm("free-one-a", 1), Vm("free-one-b", 1), Vm("free-two-a", 2)],
              [Vm("free-odd", 2, cpuset="1,3,17,49-51"), Vm("free-four", 4), Vm("free-two-b", 2)] +
              [Vm("free-one-%s" % c, 1) for c in "cdefghi"]),
-    32: Cast(8, 4, [
+    32: Cast(8, 4, 16, [
         Vm("free-large", 10), Vm("free-three", 3), Vm("pinned", 2, pins={0: "5", 1: "19"}),
         Vm("free-node2", 2, cpuset="16-23"), Vm("free-across", 2, cpuset="6-11"), Vm("numatune", 1, node=1),
         Vm("touched", 1, memory=48, touch="8-15"), Vm("free-one-a", 1), Vm("free-one-b", 1)],
@@ -53,6 +53,7 @@ def early(host):
 def late(host):
     host.start_vms(*cast(host).late)
     host.settle()
+    check(len(host.vms) >= cast(host).vms, "%d VMs", len(host.vms))
     taken, cpus = len(host.owned()), len(host.topology.cpus)
     check(taken > 0.8 * cpus, "%d of %d CPUs are taken", taken, cpus)
 
