@@ -12,12 +12,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum { BLOCKS_MAX = 64, LARGE = 256 * 1024, PAGE = 4096 };
+enum { BLOCKS_MAX = 64, LARGE = 256 * 1024 };
 
 static struct {
         char *at, *map;
-        size_t bytes, mapped;
+        size_t bytes, usable; /* asked for; mapped, without the page at the end */
         int used;
 } block[BLOCKS_MAX];
 
@@ -30,7 +31,8 @@ void __wrap_free(void *p);
 
 /* Empty; NULL: there is no place for one more. */
 static void *block_take(size_t bytes) {
-        size_t rounded = (bytes + 15) / 16 * 16, mapped = (rounded + PAGE - 1) / PAGE * PAGE + PAGE;
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        size_t rounded = (bytes + 15) / 16 * 16, usable = (rounded + page - 1) / page * page;
         unsigned i = 0;
 
         while (i < BLOCKS_MAX && block[i].map && (block[i].used || block[i].bytes != bytes))
@@ -38,15 +40,15 @@ static void *block_take(size_t bytes) {
         if (i == BLOCKS_MAX)
                 return NULL;
         if (!block[i].map) {
-                char *map = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+                char *map = mmap(NULL, usable + page, PROT_READ | PROT_WRITE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-                if (map == MAP_FAILED || mprotect(map + mapped - PAGE, PAGE, PROT_NONE) < 0)
+                if (map == MAP_FAILED || mprotect(map + usable, page, PROT_NONE) < 0)
                         abort();
                 block[i].map = map;
-                block[i].mapped = mapped;
+                block[i].usable = usable;
                 block[i].bytes = bytes;
-                block[i].at = map + mapped - PAGE - rounded;
+                block[i].at = map + usable - rounded;
         }
         block[i].used = 1;
         return block[i].at;
@@ -68,7 +70,7 @@ void __wrap_free(void *p) {
         for (unsigned i = 0; p && i < BLOCKS_MAX && block[i].map; i++)
                 if (block[i].at == p) {
                         if (!block[i].used ||
-                            madvise(block[i].map, block[i].mapped - PAGE, MADV_DONTNEED) < 0)
+                            madvise(block[i].map, block[i].usable, MADV_DONTNEED) < 0)
                                 abort();
                         block[i].used = 0;
                         return;
